@@ -73,7 +73,7 @@ def format_duration(seconds: float) -> str:
 
 def _split(value: object, kind: str, example: str, units: dict[str, float] | dict[str, int]) -> tuple[float, str]:
     if isinstance(value, bool) or not isinstance(value, str | int | float):
-        raise ValueError(f'not a {kind}; write one such as "{example}"')
+        raise ValueError(f'not a {kind}; write one such as "{example}"')  # noqa: TRY004 pydantic reports ValueError only
     match = _QUANTITY.fullmatch(str(value).strip())
     unit = match["unit"] if match else None
     if not match:
