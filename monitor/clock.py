@@ -34,13 +34,44 @@ class SystemClock:
         await asyncio.sleep(seconds)
 
 
-def boot() -> tuple[str, float]:
-    """Which boot this is and how many seconds ago, suspend included; ("", 0.0) where the kernel does not say.
+Moment = tuple[str, float, float]
+"""(which boot, how many seconds ago that was, wall seconds)"""
 
-    Together they tell a step of the wall clock across a restart of the daemon from time that really passed.
+
+def moment() -> Moment:
+    """Now, told so that another process on the same boot can see whether the wall clock was set in between.
+
+    The boot is "" where the kernel does not say; seconds since boot include suspend (CLOCK_BOOTTIME).
     """
     try:
         boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        return boot_id, time.clock_gettime(time.CLOCK_BOOTTIME)
+        return boot_id, time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
     except (OSError, AttributeError):
-        return "", 0.0
+        return "", 0.0, time.time()
+
+
+STEP_SECONDS = 30.0
+"""By how much wall and monotonic time may drift apart between two looks before it counts as a step."""
+
+
+class StepWatch:
+    """Notices when the wall clock is set: by NTP after a long absence, by a person, by a resumed machine."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall, self._mono = clock.now(), clock.monotonic()
+
+    def step(self) -> float:
+        """By how many seconds the wall clock was set forward since the last call (negative: back); 0.0 if it was not."""
+        wall, mono = self._clock.now(), self._clock.monotonic()
+        jump = (wall - self._wall) - (mono - self._mono)
+        self._wall, self._mono = wall, mono
+        return jump if abs(jump) > STEP_SECONDS else 0.0
+
+
+def step_between(before: Moment | None, after: Moment) -> float:
+    """The same between two processes; 0.0 where they did not run on one boot."""
+    if before is None or not after[0] or before[0] != after[0]:
+        return 0.0
+    jump = (after[2] - before[2]) - (after[1] - before[1])
+    return jump if abs(jump) > STEP_SECONDS else 0.0

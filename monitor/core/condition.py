@@ -55,11 +55,13 @@ class Condition:
     def holds(self, measurements: Mapping[str, Value]) -> bool | None:
         """True or false where it was measured, None where it was not: missing, NaN or no number at all.
 
-        On a split measurement it holds if any part does; it is unknown while no part is measured.
+        On a split measurement it holds if any part does; it is unknown while no part is measured. Where the parts
+        stand beside the whole (the part ""), a condition that names no part is on the whole.
         """
         value = measurements.get(self.name)
         if isinstance(value, Mapping):
-            numbers = [value.get(self.part)] if self.part else list(value.values())
+            one = self.part or ("" if "" in value else None)
+            numbers = list(value.values()) if one is None else [value.get(one)]
         else:
             numbers = [] if self.part else [value]
         verdicts = [self._compare(number) for number in numbers]

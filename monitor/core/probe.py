@@ -19,7 +19,7 @@ Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
 """A value that the store can keep."""
 
 Value = float | Mapping[str, float]
-"""A measurement: a number in base units, or one number for each part (`{"whmcs": 1.2}`)."""
+"""A measurement: a number in base units, or one for each part (`{"whmcs": 1.2}`); the part "" is the whole."""
 
 
 class Outcome(StrEnum):
@@ -77,7 +77,7 @@ class Options(BaseModel):
 
 
 class _Mark(StrEnum):
-    SECRET = "secret"
+    SECRET = "secret"  # noqa: S105 (a word, not a password)
     URL = "url"
 
 

@@ -1,0 +1,467 @@
+"""The one data path: Result -> level -> severity -> incident -> store -> what is told.
+
+The order carries meaning: nothing is sent that is not saved. A moment is settled in `_settle`; everything it decides
+is a pure function of `monitor.core`, and everything it changes is one transaction.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from hashlib import blake2b
+from types import MappingProxyType
+
+import structlog
+
+from monitor.clock import Clock, StepWatch, moment, step_between
+from monitor.core import escalation, incident, level, severity
+from monitor.core.config import Config, ProbeConfig
+from monitor.core.incident import Event, Incident, Page
+from monitor.core.level import ProbeState
+from monitor.core.probe import Json, Outcome, Result, Value
+from monitor.core.runbook import Level, Runbook, Scenario, Severity
+from monitor.core.severity import RuleKey, Verdict
+from monitor.core.snapshot import DURATION_EDGES, ProbeView, ScenarioView, Tally
+from monitor.store import Changes, Saved, SavedProbe, Store
+
+log = structlog.get_logger()
+
+LABELS_OF = Callable[[Scenario, Page, Mapping[str, str]], Mapping[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """What the world may know after a moment was settled: incidents and pages, all of them saved."""
+
+    incidents: tuple[Incident, ...]
+    pages: tuple[Page, ...]  # open, or ended lately
+    changed: bool  # an incident or page is not as it was
+
+
+@dataclass(slots=True)
+class _Probe:
+    """One probe at run time. `fresh`: it has run in this process, so that its level is of today."""
+
+    config: ProbeConfig
+    state: ProbeState = field(default_factory=ProbeState)
+    cursor: Json = None
+    tally: Tally = field(default_factory=Tally)
+    result: Result | None = None
+    fresh: bool = False
+
+    def row(self) -> SavedProbe:
+        return SavedProbe(_digest(self.config.target), self.state, self.cursor, self.tally, self.result)
+
+
+class Cycle:
+    """Holds the present state and moves it by one result, or by the passing of time."""
+
+    def __init__(
+        self,
+        config: Config,
+        runbook: Runbook,
+        clock: Clock,
+        store: Store,
+        saved: Saved,
+        *,
+        tell: Callable[[Told], None],
+        labels_of: LABELS_OF,
+        wake: Callable[[str, str], None],
+    ) -> None:
+        self.config, self.runbook = config, runbook
+        self.changes = 0  # grows with every change; a snapshot is of one number
+        self._clock, self._store = clock, store
+        self._tell, self._labels_of, self._wake = tell, labels_of, wake
+        self._lock = asyncio.Lock()
+        self._steps = StepWatch(clock)
+        self._probes: dict[str, _Probe] = {}
+        self._rules: dict[RuleKey, float] = dict(saved.rules)
+        self._incidents: dict[str, Incident] = {}  # the newest of each scenario
+        self._past: dict[str, Incident] = {item.key: item for item in saved.incidents}
+        self._pages: list[Page] = list(saved.pages)
+        self._opened: dict[tuple[str, Severity], int] = dict(saved.opened)
+        self._numbers: dict[str, int] = {}
+        self._verdicts: dict[str, Verdict] = {}
+        for item in saved.incidents:
+            newest = self._incidents.get(item.scenario)
+            if newest is None or item.opened_at >= newest.opened_at:
+                self._incidents[item.scenario] = item
+        self._configure(config, saved.probes)
+
+    # --- what comes in ------------------------------------------------------------------------------------------------
+
+    async def start(self, saved: Saved) -> None:
+        """Look at what was saved; a step that the wall clock took while nobody watched is subtracted first."""
+        async with self._lock:
+            await self._take_step(step_between(saved.seen, moment()))
+            await self._settle({}, force=True)
+
+    async def take(self, result: Result, config: ProbeConfig) -> bool:
+        """One run's result, made with this configuration. Returns whether a change of level is under way."""
+        async with self._lock:
+            probe = self._probes.get(result.probe)
+            if probe is None or probe.config.target != config.target:
+                return False  # gone, or another target by now
+            touched = self._judge(probe, result)
+            await self._settle(touched)
+            return probe.state.changing
+
+    async def tick(self) -> float | None:
+        """Time has passed. Returns when (wall seconds) something is due next, if nothing else happens."""
+        async with self._lock:
+            await self._take_step(self._steps.step())
+            await self._settle({})
+            return self._next_change()
+
+    def skip(self, name: str, runs: int) -> None:
+        """Count runs that were due while the one before was still going."""
+        probe = self._probes.get(name)
+        if probe is not None and runs:
+            probe.tally = replace(probe.tally, skipped=probe.tally.skipped + runs)
+
+    def cursor(self, name: str) -> Json:
+        """What the probe must remember."""
+        return self._probes[name].cursor if name in self._probes else None
+
+    async def reconfigure(self, config: Config, runbook: Runbook) -> None:
+        """Swap the configuration. A changed target drops state and cursor; thresholds are judged at the next run."""
+        async with self._lock:
+            before = {name: probe.row() for name, probe in self._probes.items()}
+            gone = tuple(name for name in before if name not in config.probes)
+            self.runbook = runbook
+            self._configure(config, before)
+            wanted = {(name, rule.key) for name, item in runbook.scenarios.items() for rule in item.rules}
+            dropped: dict[RuleKey, float | None] = {key: None for key in self._rules if key not in wanted}
+            self._rules = {key: since for key, since in self._rules.items() if key in wanted}
+            touched = {name: probe.row() for name, probe in self._probes.items()}
+            await self._settle(touched, force=True, gone=gone, dropped=dropped)
+
+    async def adopt(self, held: Iterable[tuple[Mapping[str, str], float]]) -> None:
+        """Take over pages (labels, start) that Alertmanager still holds although the store knows nothing."""
+        async with self._lock:
+            pages = [page for labels, since in held if (page := _adopted(labels, since, self.runbook)) is not None]
+            by_incident: dict[str, list[Page]] = {}
+            for page in pages:
+                by_incident.setdefault(page.incident, []).append(page)
+            for key, ours in by_incident.items():
+                scenario = ours[0].labels["scenario"]
+                if scenario in self._incidents:
+                    continue
+                began = min(page.fired_at for page in ours)
+                worst = min(page.severity for page in ours)
+                item = Incident(key, scenario, incident.State.INVESTIGATING, worst, worst, began, began)
+                self._incidents[scenario] = self._past[key] = item
+                self._pages += ours
+                event = self._event(key, "adopted", "Alertmanager still held its pages; the store knew nothing")
+                await self._store.save(Changes(incidents=(item,), pages=tuple(ours), events=(event,)))
+            await self._settle({}, force=bool(pages))
+
+    # --- what can be seen ---------------------------------------------------------------------------------------------
+
+    def probe_views(self) -> Mapping[str, ProbeView]:
+        """Every probe of the configuration, also the disabled ones."""
+        views = {name: ProbeView(config) for name, config in self.config.probes.items()}
+        return MappingProxyType(views | {name: _view(probe) for name, probe in self._probes.items()})
+
+    def scenario_views(self) -> Mapping[str, ScenarioView]:
+        """Every scenario of the runbook."""
+        return MappingProxyType({name: self._scenario_view(name) for name in self.runbook.scenarios})
+
+    def verdicts(self) -> Mapping[str, Verdict]:
+        """What the rules say, by scenario."""
+        return MappingProxyType(self._verdicts)
+
+    def incidents(self) -> tuple[Incident, ...]:
+        """Open ones first (worst first), then those resolved lately (newest first)."""
+        open_ = sorted((item for item in self._past.values() if item.open), key=lambda item: (item.severity, item.key))
+        over = sorted(
+            (item for item in self._past.values() if not item.open), key=lambda item: -(item.resolved_at or 0)
+        )
+        return tuple(open_ + over)
+
+    def pages(self) -> tuple[Page, ...]:
+        """Open ones."""
+        return tuple(page for page in self._pages if page.ended_at is None)
+
+    def _scenario_view(self, name: str) -> ScenarioView:
+        verdict = self._verdicts.get(name)
+        item = self._incidents.get(name)
+        open_ = item if item is not None and item.open else None
+        paged = [page for page in self.pages() if open_ is not None and page.incident == open_.key]
+        return ScenarioView(
+            name,
+            derived=verdict.severity if verdict else None,
+            unknown=verdict.unknown if verdict else True,
+            incident=open_,
+            escalation_level=max((int(page.escalation_level[1]) for page in paged if page.vendor == "none"), default=0),
+            opened_total={level_: count for (scenario, level_), count in self._opened.items() if scenario == name},
+        )
+
+    # --- a run --------------------------------------------------------------------------------------------------------
+
+    def _judge(self, probe: _Probe, result: Result) -> dict[str, SavedProbe]:
+        """Move the probe's level, and that of all that need it. Returns the rows that changed."""
+        before = probe.state
+        probe.state = level.judge(probe.config, before, result)
+        probe.cursor, probe.result, probe.fresh = result.cursor, result, True
+        probe.tally = _count(probe.tally, result)
+        now = self._clock.now()
+        self._show(probe, now)
+        dependents = [self._probes[name] for name in self._dependents(probe.config.name)]
+        if probe.state.clean and not before.clean:
+            blamed = before.level in {Level.FAIL, Level.UNKNOWN}
+            for other in dependents:
+                if not other.state.clean:
+                    other.state = level.void(other.state, self._clock.monotonic(), all_evidence=blamed)
+                    self._wake(other.config.name, "its need is well again")
+        for other in dependents:
+            self._show(other, now)
+        for name in level.pending_needs(probe.config, probe.state, self._needs(probe.config)):
+            self._wake(name, f"{probe.config.name} fails and needs it")
+        if probe.state.level is not before.level:
+            log.info(
+                "level_changed",
+                probe=probe.config.name,
+                level=probe.state.level.value,
+                before=before.level.value,
+                reason=probe.state.reason,
+                detail=result.detail,
+            )
+        return {item.config.name: item.row() for item in [probe, *dependents]}
+
+    def _show(self, probe: _Probe, now: float) -> None:
+        probe.state = level.show(probe.state, self._needs(probe.config), now)
+
+    def _needs(self, config: ProbeConfig) -> dict[str, ProbeState]:
+        return {name: self._probes[name].state for name in config.needs if name in self._probes}
+
+    def _dependents(self, name: str) -> list[str]:
+        """Everything that needs this probe, directly or not, each after what it needs itself."""
+        return self._dependents_of.get(name, [])
+
+    # --- a moment -----------------------------------------------------------------------------------------------------
+
+    async def _settle(
+        self,
+        touched: Mapping[str, SavedProbe],
+        *,
+        force: bool = False,
+        gone: tuple[str, ...] = (),
+        dropped: Mapping[RuleKey, float | None] = MappingProxyType({}),
+    ) -> None:
+        now = self._clock.now()
+        states = {name: probe.state if probe.fresh else ProbeState() for name, probe in self._probes.items()}
+        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now)
+        rules = self._move_rules() | dict(dropped)
+        incidents, events = self._move_incidents(now)
+        self._link_parents(incidents, events)
+        pages = self._move_pages(states, incidents, events, now)
+        for item in incidents.values():
+            self._incidents[item.scenario] = self._past[item.key] = item
+        opened = {
+            (item.scenario, item.severity): self._opened[item.scenario, item.severity]
+            for item in incidents.values()
+            if (item.scenario, item.severity) in self._opened
+        }
+        changes = Changes(touched, gone, rules, tuple(incidents.values()), tuple(pages), tuple(events), opened)
+        await self._store.save(changes)
+        self.changes += 1
+        for event in events:
+            log.info(f"incident_{event.kind}", incident=event.incident, text=event.text)
+        if changes.transition or force:
+            self._tell(Told(self.incidents(), tuple(self._pages), changed=True))
+
+    def _move_rules(self) -> dict[RuleKey, float | None]:
+        held = severity.held_since(self._verdicts)
+        moved: dict[RuleKey, float | None] = {
+            key: since for key, since in held.items() if self._rules.get(key) != since
+        }
+        moved |= {key: None for key in self._rules if key not in held}
+        self._rules = held
+        return moved
+
+    def _move_incidents(self, now: float) -> tuple[dict[str, Incident], list[Event]]:
+        incidents: dict[str, Incident] = {}
+        events: list[Event] = []
+        known = {**self._verdicts}
+        for name, last in self._incidents.items():
+            if last.open and name not in known:  # its scenario left the runbook: nothing can hold it open
+                known[name] = Verdict(name, None, ())
+        for name, verdict in known.items():
+            last_or_none = self._incidents.get(name)
+            step = incident.advance(last_or_none, verdict, self.runbook.lifecycle, now, self._started(name))
+            if step.incident is None or step.incident == last_or_none:
+                continue
+            incidents[name] = step.incident
+            events += [self._event(step.incident.key, kind, text) for kind, text in step.events]
+            if any(kind in {"opened", "reopened", "severity"} for kind, _ in step.events):
+                key = (name, step.incident.severity)
+                self._opened[key] = self._opened.get(key, 0) + 1
+        return incidents, events
+
+    def _link_parents(self, incidents: dict[str, Incident], events: list[Event]) -> None:
+        """Name the cause of each open incident, or that it has none any more."""
+        newest = {**self._incidents, **incidents}
+        for name, item in newest.items():
+            if not item.open or name not in self.runbook.scenarios:
+                continue
+            parent = escalation.silenced_by(self.runbook, item, newest)
+            if parent != item.parent:
+                incidents[name] = replace(item, parent=parent)
+                text = f"A symptom of {newest[parent].key}" if parent else "Its cause is over, it is not"
+                events.append(self._event(item.key, "linked" if parent else "unlinked", text))
+
+    def _move_pages(
+        self, states: Mapping[str, ProbeState], incidents: Mapping[str, Incident], events: list[Event], now: float
+    ) -> list[Page]:
+        """Fire what is due, end what is over. Labels are filled in once, here."""
+        moved: list[Page] = []
+        for name, item in ({**self._incidents, **incidents}).items():
+            ours = [page for page in self._pages if page.incident == item.key]
+            if not item.open:
+                moved += [replace(page, ended_at=now) for page in ours if page.ended_at is None]
+                continue
+            if name not in self.runbook.scenarios:
+                continue
+            coming = escalation.parent_coming(
+                self.runbook, name, states, self._verdicts, item.opened_at + escalation.PARENT_PATIENCE_SECONDS
+            )
+            for page in escalation.due_pages(item, ours, now, parent_coming=coming):
+                labels = self._labels_of(self.runbook.scenarios[name], page, self.config.labels)
+                moved.append(replace(page, labels=labels))
+                events.append(self._event(item.key, "paged", f"{page.escalation_level} at {page.severity}"))
+        identities = {_identity(page) for page in moved}
+        self._pages = [page for page in self._pages if _identity(page) not in identities] + moved
+        return moved
+
+    def _next_change(self) -> float | None:
+        """When a hold ends, an incident resolves or a page has waited for a parent long enough."""
+        moments = [severity.next_change(self._verdicts)]
+        paged = {(page.incident, page.opening) for page in self._pages}
+        for item in self._incidents.values():
+            moments.append(incident.next_change(item, self.runbook.lifecycle))
+            if item.open and item.parent is None and (item.key, item.opening) not in paged:
+                moments.append(item.opened_at + escalation.PARENT_PATIENCE_SECONDS)
+        return min((at for at in moments if at is not None), default=None)
+
+    def _started(self, scenario: str) -> float | None:
+        """The first failing sample of the probes behind a scenario's verdict."""
+        names = (
+            [text.split("@")[0].split("/")[0] for text in self._verdicts[scenario].because]
+            if scenario in self._verdicts
+            else []
+        )
+        begun = [self._probes[name].state.failing_since for name in names if name in self._probes]
+        return min((at for at in begun if at is not None), default=None)
+
+    def _event(self, key: str, kind: str, text: str) -> Event:
+        if key not in self._numbers:
+            self._numbers[key] = max((event.number for event in self._store.events(key)), default=0)
+        self._numbers[key] += 1
+        return Event(key, self._numbers[key], self._clock.now(), kind, text)
+
+    async def _take_step(self, seconds: float) -> None:
+        """The wall clock was set: move every saved time with it, so that differences stay time that really passed."""
+        if not seconds:
+            return
+        log.warning("clock_step", seconds=round(seconds, 3))
+        for probe in self._probes.values():
+            probe.state = level.shift(probe.state, seconds)
+        self._rules = {key: since + seconds for key, since in self._rules.items()}
+        self._past = {key: incident.shift(item, seconds) for key, item in self._past.items()}
+        self._incidents = {name: incident.shift(item, seconds) for name, item in self._incidents.items()}
+        self._pages = [incident.shift_page(page, seconds) for page in self._pages]
+        text = f"The clock was set by {seconds:+.0f} s; earlier times are shown by the new clock"
+        events = tuple(self._event(item.key, "clock", text) for item in self._incidents.values() if item.open)
+        await self._store.shift(seconds)
+        rows = {name: probe.row() for name, probe in self._probes.items()}
+        incidents = tuple(self._past.values())
+        await self._store.save(Changes(rows, (), dict(self._rules), incidents, tuple(self._pages), events), wait=True)
+
+    # --- configuration ------------------------------------------------------------------------------------------------
+
+    def _configure(self, config: Config, rows: Mapping[str, SavedProbe]) -> None:
+        fresh = {name for name, probe in self._probes.items() if probe.fresh}
+        self.config = config
+        probes: dict[str, _Probe] = {}
+        for item in config.enabled():
+            row = rows.get(item.name)
+            if row is None or row.target != _digest(item.target):
+                probes[item.name] = _Probe(item, tally=row.tally if row else Tally())
+            elif item.name in fresh:
+                probes[item.name] = _Probe(item, row.state, row.cursor, row.tally, row.result, fresh=True)
+            else:
+                state = level.forget_monotonic(row.state)
+                probes[item.name] = _Probe(item, state, row.cursor, row.tally, row.result)
+        self._probes = probes
+        self._dependents_of = {name: _dependents(name, config) for name in probes}
+
+
+def _dependents(name: str, config: Config) -> list[str]:
+    """Who needs this probe, directly or not, in an order in which each comes after what it needs."""
+    found: list[str] = []
+    ring = [name]
+    while ring:
+        ring = [item.name for item in config.enabled() if set(item.needs) & set(ring)]
+        found = [other for other in found if other not in ring] + ring
+    return found
+
+
+def _view(probe: _Probe) -> ProbeView:
+    state = probe.state
+    return ProbeView(
+        probe.config,
+        level=state.level,
+        reason=state.reason or ("quiet" if probe.result is not None and probe.result.quiet is not None else ""),
+        since=state.since,
+        whys=MappingProxyType({name: why.shown for name, why in state.whys.items()}),
+        unconfirmed=state.unconfirmed,
+        result=probe.result,
+        last_success_at=state.last_success_at,
+        tally=probe.tally,
+    )
+
+
+def _count(tally: Tally, result: Result) -> Tally:
+    buckets = list(tally.buckets)
+    buckets[bisect_left(DURATION_EDGES, result.duration_seconds)] += 1
+    counted = replace(tally, buckets=tuple(buckets), seconds=tally.seconds + result.duration_seconds)
+    if result.outcome is Outcome.FAILURE:
+        failures = {**tally.failures, result.reason: tally.failures.get(result.reason, 0) + 1}
+        return replace(counted, failures=failures)
+    return replace(counted, errors=counted.errors + 1) if result.outcome is Outcome.ERROR else counted
+
+
+def _identity(page: Page) -> tuple[object, ...]:
+    return page.incident, page.opening, page.severity, page.escalation_level, page.vendor, page.attempt
+
+
+def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook) -> Page | None:
+    """The page that these labels are; None for another kind of alert, or a scenario this runbook does not have."""
+    if labels.get("kind") != "page" or labels.get("scenario") not in runbook.scenarios:
+        return None
+    try:
+        return Page(
+            labels["incident"], 1, Severity[labels["severity"]], labels["escalation_level"], labels["vendor"],
+            int(labels["attempt"]), dict(labels), since, since,
+        )  # fmt: skip
+    except (KeyError, ValueError):
+        return None
+
+
+def _digest(target: str) -> str:
+    """The target, unreadable: it may hold a password, and the store is a file."""
+    return blake2b(target.encode(), digest_size=16).hexdigest()
+
+
+def flat(measurements: Mapping[str, Value]) -> dict[str, float]:
+    """Measurements with their parts spelled out: `latency_mean_seconds[whmcs]`."""
+    numbers: dict[str, float] = {}
+    for name, value in measurements.items():
+        if isinstance(value, Mapping):
+            numbers |= {f"{name}[{part}]" if part else name: number for part, number in value.items()}
+        else:
+            numbers[name] = value
+    return numbers

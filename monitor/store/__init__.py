@@ -1,0 +1,5 @@
+"""What must survive a restart, in one SQLite file with one writer."""
+
+from monitor.store.sqlite import Changes, Locked, Saved, SavedProbe, Store, StoreError, read
+
+__all__ = ["Changes", "Locked", "Saved", "SavedProbe", "Store", "StoreError", "read"]

@@ -1,0 +1,433 @@
+"""The SQLite store: one file, one writer thread, one transaction for all that one moment changed.
+
+Transitions wait until they are committed; the rest of a run is grouped and committed within 100 ms. A file lock
+beside the database keeps a second daemon out. While the file cannot be written, what changed is kept (the newest
+value of each row, so it is bounded) and tried again every second.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import queue
+import sqlite3
+import threading
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import structlog
+
+from monitor.clock import moment
+from monitor.core.incident import Event, Incident, Page, State
+from monitor.core.level import ProbeState
+from monitor.core.probe import Json, Result
+from monitor.core.runbook import Severity
+from monitor.core.severity import RuleKey
+from monitor.core.snapshot import Tally
+
+SCHEMA_VERSION = 1
+GROUP_SECONDS = 0.05  # how long a group waits for one more
+_GROUP = 100  # batches in a group at the most
+RETRY_SECONDS = 1.0
+KEEP_RESOLVED_SECONDS = 31 * 86400.0
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE probe (
+    name TEXT PRIMARY KEY, target TEXT NOT NULL, state TEXT NOT NULL, cursor TEXT NOT NULL, tally TEXT NOT NULL,
+    result TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE rule (scenario TEXT, key TEXT, since REAL NOT NULL, PRIMARY KEY (scenario, key)) WITHOUT ROWID;
+CREATE TABLE incident (
+    key TEXT PRIMARY KEY, scenario TEXT NOT NULL, state TEXT NOT NULL, severity INTEGER NOT NULL, peak INTEGER NOT NULL,
+    started_at REAL NOT NULL, opened_at REAL NOT NULL, opening INTEGER NOT NULL, parent TEXT, why TEXT NOT NULL,
+    mitigated_at REAL, resolved_at REAL, relapses INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX one_open_incident_per_scenario ON incident (scenario) WHERE state != 'resolved';
+CREATE TABLE page (
+    incident TEXT NOT NULL REFERENCES incident (key), opening INTEGER NOT NULL, severity INTEGER NOT NULL,
+    escalation_level TEXT NOT NULL, vendor TEXT NOT NULL, attempt INTEGER NOT NULL, labels TEXT NOT NULL,
+    due_at REAL NOT NULL, fired_at REAL NOT NULL, ended_at REAL,
+    PRIMARY KEY (incident, opening, severity, escalation_level, vendor, attempt)
+) WITHOUT ROWID;
+CREATE TABLE event (
+    incident TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
+    by TEXT NOT NULL, PRIMARY KEY (incident, number)
+) WITHOUT ROWID;
+CREATE TABLE opened (
+    scenario TEXT, severity INTEGER, count INTEGER NOT NULL, PRIMARY KEY (scenario, severity)
+) WITHOUT ROWID;
+CREATE TABLE resource (key TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
+"""
+
+
+class StoreError(Exception):
+    """The file cannot be used; the text is one line for the operator."""
+
+
+class Locked(StoreError):
+    """Another daemon holds this store."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedProbe:
+    """What is kept of one probe. `target` is a digest: when it changes, state and cursor are dropped."""
+
+    target: str
+    state: ProbeState = field(default_factory=ProbeState)
+    cursor: Json = None
+    tally: Tally = field(default_factory=Tally)
+    result: Result | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Saved:
+    """Everything that was saved, as it is loaded at start."""
+
+    probes: Mapping[str, SavedProbe] = field(default_factory=dict)
+    rules: Mapping[RuleKey, float] = field(default_factory=dict)
+    incidents: tuple[Incident, ...] = ()  # open, or resolved within the last month; oldest first
+    pages: tuple[Page, ...] = ()  # of those
+    opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
+    seen: tuple[str, float, float] | None = None  # (boot id, seconds since boot, wall) at the last commit
+    empty: bool = True  # nothing was ever saved here
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """What one moment changed; all of it is committed together."""
+
+    probes: Mapping[str, SavedProbe] = field(default_factory=dict)
+    gone: tuple[str, ...] = ()  # probes whose rows are dropped
+    rules: Mapping[RuleKey, float | None] = field(default_factory=dict)  # None: holds no longer
+    incidents: tuple[Incident, ...] = ()
+    pages: tuple[Page, ...] = ()
+    events: tuple[Event, ...] = ()
+    opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
+    resources: Mapping[str, bytes] = field(default_factory=dict)
+
+    @property
+    def transition(self) -> bool:
+        """Whether someone will be told of it, so that it has to be on disk first."""
+        return bool(self.incidents or self.pages or self.events or self.resources)
+
+
+Key = tuple[Any, ...]
+Statement = tuple[str, tuple[Any, ...]]
+
+
+class Store:
+    """The one writer. `load` once, then `save` from the event loop."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.error = ""  # in words, while the file cannot be written
+        self._lock = _take_lock(path)
+        try:
+            self._db = _connect(path)
+        except BaseException:
+            os.close(self._lock)
+            raise
+        self._inbox: queue.SimpleQueue[_Batch | None] = queue.SimpleQueue()
+        self._writer = threading.Thread(target=self._write_for_ever, name="store", daemon=True)
+        self._writer.start()
+
+    def load(self) -> Saved:
+        """All that was saved. To be called before the first `save`."""
+        return _load(self._db)
+
+    def resource(self, key: str) -> bytes | None:
+        """What a resource saved last under this key."""
+        with _connect(self.path) as db:
+            row = db.execute("SELECT state FROM resource WHERE key = ?", (key,)).fetchone()
+        db.close()
+        return row[0] if row else None
+
+    def events(self, incident: str) -> list[Event]:
+        """The timeline of an incident, oldest first."""
+        db = _connect(self.path)
+        try:
+            return _events(db, incident)
+        finally:
+            db.close()
+
+    async def save(self, changes: Changes, *, wait: bool | None = None) -> bool:
+        """Keep the changes; True once they are committed, False if they cannot be for now (they are tried again).
+
+        Changes without a transition are grouped with others and not waited for, unless `wait` says otherwise.
+        """
+        wait = changes.transition if wait is None else wait
+        batch = _Batch(_statements(changes), asyncio.get_running_loop() if wait else None)
+        self._inbox.put(batch)
+        return await batch.done if batch.done is not None else True
+
+    async def shift(self, seconds: float) -> bool:
+        """Move the times of the timeline, as the wall clock was set by so many seconds. The rest is saved anew."""
+        batch = _Batch({("shift",): ("UPDATE event SET at = at + ?", (seconds,))}, asyncio.get_running_loop())
+        self._inbox.put(batch)
+        return await batch.done if batch.done is not None else True
+
+    def close(self) -> None:
+        """Commit what is left, and let another daemon in."""
+        self._inbox.put(None)
+        self._writer.join(timeout=5)
+        self._db.close()
+        os.close(self._lock)
+
+    # --- in the writer's thread ---------------------------------------------------------------------------------------
+
+    def _write_for_ever(self) -> None:
+        pending: dict[Key, Statement] = {}
+        closing = False
+        while not closing:
+            batches, closing = self._collect(block=not pending)
+            for batch in batches:
+                for key, statement in batch.statements.items():
+                    pending.pop(key, None)  # a newer value takes the place of an older one, and its turn
+                    pending[key] = statement
+            committed = self._commit(pending)
+            if committed:
+                pending = {}
+            for batch in batches:
+                batch.tell(committed=committed)
+
+    def _collect(self, *, block: bool) -> tuple[list[_Batch], bool]:
+        """What is to be written now: everything of the last 100 ms, or sooner if somebody waits for it."""
+        batches: list[_Batch] = []
+        try:
+            item = self._inbox.get(timeout=None if block else RETRY_SECONDS)
+        except queue.Empty:
+            return [], False
+        while item is not None:
+            batches.append(item)
+            urgent = any(batch.done is not None for batch in batches)
+            try:
+                item = (
+                    self._inbox.get_nowait()
+                    if urgent or len(batches) > _GROUP
+                    else self._inbox.get(timeout=GROUP_SECONDS)
+                )
+            except queue.Empty:
+                return batches, False
+        return batches, True
+
+    def _commit(self, pending: Mapping[Key, Statement]) -> bool:
+        if not pending:
+            return True
+        try:
+            self._db.execute("BEGIN IMMEDIATE")
+            for sql, values in pending.values():
+                self._db.execute(sql, values)
+            self._db.execute(_META, ("seen", _encode(moment())))
+            self._db.execute("COMMIT")
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            if not self.error:
+                structlog.get_logger().error("store_failed", file=str(self.path), error=str(error))
+            self.error = f"{self.path}: {error}"
+            return False
+        if self.error:
+            structlog.get_logger().info("store_works_again", file=str(self.path))
+        self.error = ""
+        return True
+
+
+def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
+    """What a store holds, and the timelines, while its daemon is down or someone else's. StoreError if there is none."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
+    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    try:
+        _check_version(db, path)
+        saved = _load(db)
+        return saved, {incident.key: _events(db, incident.key) for incident in saved.incidents}
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
+class _Batch:
+    """Statements by the row they write, and who waits for them."""
+
+    def __init__(self, statements: Mapping[Key, Statement], loop: asyncio.AbstractEventLoop | None) -> None:
+        self.statements = statements
+        self.loop = loop
+        self.done: asyncio.Future[bool] | None = loop.create_future() if loop else None
+
+    def tell(self, *, committed: bool) -> None:
+        if self.loop is None or self.done is None:
+            return
+        try:
+            self.loop.call_soon_threadsafe(_set, self.done, committed)
+        except RuntimeError:  # the loop is closed: nobody waits any more
+            self.loop = None
+
+
+def _set(future: asyncio.Future[bool], committed: bool) -> None:
+    if not future.done():
+        future.set_result(committed)
+
+
+# --- the file --------------------------------------------------------------------------------------------------------
+
+
+def _take_lock(path: Path) -> int:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise StoreError(f"{path}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(lock)
+        raise Locked(f"{path}: another portal-monitor is running on this store") from error
+    return lock
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
+        db.execute("PRAGMA journal_mode = WAL")
+        db.execute("PRAGMA synchronous = FULL")  # a page that was sent must be known after a power cut too
+        version = db.execute("PRAGMA user_version").fetchone()[0]
+        if version == 0:
+            db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
+        _check_version(db, path)
+        path.chmod(0o600)
+    except (sqlite3.Error, OSError) as error:
+        raise StoreError(f"{path}: {error}") from error
+    return db
+
+
+def _check_version(db: sqlite3.Connection, path: Path) -> None:
+    version = db.execute("PRAGMA user_version").fetchone()[0]
+    if version != SCHEMA_VERSION:
+        raise StoreError(
+            f"{path}: schema version {version}, written by a newer portal-monitor; this one knows {SCHEMA_VERSION}"
+        )
+
+
+def _load(db: sqlite3.Connection) -> Saved:
+    incidents = tuple(
+        Incident(
+            key, scenario, State(state), Severity(severity), Severity(peak), started, opened, opening, parent,
+            tuple(_decode(why, list[str])), mitigated, resolved, relapses,
+        )
+        for key, scenario, state, severity, peak, started, opened, opening, parent, why, mitigated, resolved, relapses
+        in db.execute(
+            "SELECT key, scenario, state, severity, peak, started_at, opened_at, opening, parent, why, mitigated_at,"
+            " resolved_at, relapses FROM incident WHERE resolved_at IS NULL OR resolved_at > ? ORDER BY started_at",
+            (moment()[2] - KEEP_RESOLVED_SECONDS,),
+        )
+    )  # fmt: skip
+    known = {incident.key for incident in incidents}
+    pages = tuple(
+        Page(incident, opening, Severity(severity), level, vendor, attempt, _decode(labels, dict[str, str]), *times)
+        for incident, opening, severity, level, vendor, attempt, labels, *times in db.execute(
+            "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at"
+            " FROM page ORDER BY fired_at"
+        )
+        if incident in known
+    )
+    probes = {
+        name: SavedProbe(
+            target, _decode(state, ProbeState), _decode(cursor, Any), _decode(tally, Tally),
+            _decode(result, Result | None),
+        )
+        for name, target, state, cursor, tally, result in db.execute(
+            "SELECT name, target, state, cursor, tally, result FROM probe"
+        )
+    }  # fmt: skip
+    seen = db.execute("SELECT value FROM meta WHERE key = 'seen'").fetchone()
+    return Saved(
+        probes,
+        {(scenario, key): since for scenario, key, since in db.execute("SELECT scenario, key, since FROM rule")},
+        incidents,
+        pages,
+        {(name, Severity(severity)): count for name, severity, count in db.execute("SELECT * FROM opened")},
+        _decode(seen[0], tuple[str, float, float]) if seen else None,
+        empty=seen is None,
+    )
+
+
+def _events(db: sqlite3.Connection, incident: str) -> list[Event]:
+    rows = db.execute(
+        "SELECT incident, number, at, kind, text, by FROM event WHERE incident = ? ORDER BY number", (incident,)
+    )
+    return [Event(*row) for row in rows]
+
+
+# --- statements ------------------------------------------------------------------------------------------------------
+
+_META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
+_PROBE = "INSERT OR REPLACE INTO probe (name, target, state, cursor, tally, result) VALUES (?, ?, ?, ?, ?, ?)"
+_RULE = "INSERT OR REPLACE INTO rule (scenario, key, since) VALUES (?, ?, ?)"
+_INCIDENT = (
+    "INSERT INTO incident (key, scenario, state, severity, peak, started_at, opened_at, opening, parent, why,"
+    " mitigated_at, resolved_at, relapses) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
+    " SET state = excluded.state, severity = excluded.severity, peak = excluded.peak, started_at = excluded.started_at,"
+    " opened_at = excluded.opened_at, opening = excluded.opening, parent = excluded.parent, why = excluded.why,"
+    " mitigated_at = excluded.mitigated_at, resolved_at = excluded.resolved_at, relapses = excluded.relapses"
+)
+_PAGE = (
+    "INSERT INTO page (incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at,"
+    " ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+    " SET due_at = excluded.due_at, fired_at = excluded.fired_at, ended_at = excluded.ended_at"
+)
+_EVENT = "INSERT OR IGNORE INTO event (incident, number, at, kind, text, by) VALUES (?, ?, ?, ?, ?, ?)"
+_OPENED = "INSERT OR REPLACE INTO opened (scenario, severity, count) VALUES (?, ?, ?)"
+_RESOURCE = "INSERT OR REPLACE INTO resource (key, state) VALUES (?, ?)"
+
+
+def _statements(changes: Changes) -> dict[Key, Statement]:
+    return dict(_rows(changes))
+
+
+def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
+    for name in changes.gone:
+        yield ("probe", name), ("DELETE FROM probe WHERE name = ?", (name,))
+    for name, probe in changes.probes.items():
+        columns = (probe.state, probe.cursor, probe.tally, probe.result)
+        yield ("probe", name), (_PROBE, (name, probe.target, *map(_encode, columns)))
+    for (scenario, key), since in changes.rules.items():
+        if since is None:
+            yield ("rule", scenario, key), ("DELETE FROM rule WHERE scenario = ? AND key = ?", (scenario, key))
+        else:
+            yield ("rule", scenario, key), (_RULE, (scenario, key, since))
+    # The row that closes an incident goes before the one that opens the next of its scenario: one is open at a time.
+    for incident in sorted(changes.incidents, key=lambda incident: incident.open):
+        yield ("incident", incident.key), (_INCIDENT, _incident_row(incident))
+    for page in changes.pages:
+        identity = (page.incident, page.opening, int(page.severity), page.escalation_level, page.vendor, page.attempt)
+        row = (*identity, _encode(dict(page.labels)), page.due_at, page.fired_at, page.ended_at)
+        yield ("page", *identity), (_PAGE, row)
+    for event in changes.events:
+        line = (event.incident, event.number, event.at, event.kind, event.text, event.by)
+        yield ("event", event.incident, event.number), (_EVENT, line)
+    for (scenario, severity), count in changes.opened.items():
+        yield ("opened", scenario, severity), (_OPENED, (scenario, int(severity), count))
+    for key, state in changes.resources.items():
+        yield ("resource", key), (_RESOURCE, (key, state))
+
+
+def _incident_row(incident: Incident) -> tuple[Any, ...]:
+    return (
+        incident.key, incident.scenario, incident.state.value, int(incident.severity), int(incident.peak),
+        incident.started_at, incident.opened_at, incident.opening, incident.parent, _encode(list(incident.why)),
+        incident.mitigated_at, incident.resolved_at, incident.relapses,
+    )  # fmt: skip
+
+
+def _encode(value: object) -> str:
+    return msgspec.json.encode(value).decode()
+
+
+def _decode(text: str, type_: Any) -> Any:
+    return msgspec.json.decode(text, type=type_)
