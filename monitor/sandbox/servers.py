@@ -97,23 +97,6 @@ class _Server:
             self._process.wait()
         self._process = None
 
-    def _end_leftover(self, home: Path) -> None:
-        """End what an earlier run, itself killed, left running here: the noted id, if it still works in `home`."""
-        try:
-            left = int(self._note.read_text())
-            if Path(f"/proc/{left}/cwd").resolve(strict=True) != home.resolve():
-                return
-            os.kill(left, signal.SIGINT)
-        except (OSError, ValueError):
-            return
-        deadline = time.monotonic() + STOP_SECONDS
-        while Path(f"/proc/{left}/cwd").exists() and time.monotonic() < deadline:
-            time.sleep(_POLL_SECONDS)
-
-    @property
-    def _note(self) -> Path:
-        return self.folder / f"{type(self).__name__}.pid"
-
     def _spawn(
         self, command: Sequence[str | Path], log: Path, user: int | None = None, group: int | None = None
     ) -> None:
@@ -124,7 +107,6 @@ class _Server:
                 stdin=subprocess.DEVNULL, stdout=out, stderr=subprocess.STDOUT,
                 start_new_session=True, user=user, group=group, extra_groups=None if user is None else [],
             )  # fmt: skip
-        self._note.write_text(str(self._process.pid))
 
 
 class RedisServer(_Server):
@@ -145,7 +127,6 @@ class RedisServer(_Server):
     def start(self, *, wait: bool = True) -> None:
         """Start it; return once it accepts connections (it may be loading), or at once with `wait=False`."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self._end_leftover(self.folder)
         settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", **self.config}
         said = len(_read(self.log))
         arguments = [word for name, value in settings.items() for word in (f"--{name}", *_words(name, value))]
@@ -198,7 +179,6 @@ class PostgresServer(_Server):
         user = _other_user()
         self._settle(user)
         programs = self._reachable_programs(user)
-        self._end_leftover(self.data)
         if not (self.data / "PG_VERSION").exists():
             self._initialise(programs, user)
         deadline = time.monotonic() + START_SECONDS
@@ -221,7 +201,6 @@ class PostgresServer(_Server):
     def _launch(self, programs: Path, user: pwd.struct_passwd | None) -> None:
         settings = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": "",
-            "fsync": "off", "synchronous_commit": "off", "full_page_writes": "off", "shared_buffers": "16MB",
             "wal_level": "minimal", "max_wal_senders": "0", "lc_messages": "C", "logging_collector": "off",
             **self.settings,
         }  # fmt: skip
