@@ -201,6 +201,7 @@ class PostgresServer(_Server):
     def _launch(self, programs: Path, user: pwd.struct_passwd | None) -> None:
         settings = {
             "listen_addresses": "127.0.0.1", "port": str(self.port), "unix_socket_directories": "",
+            "fsync": "off", "full_page_writes": "off", "shared_buffers": "16MB",
             "wal_level": "minimal", "max_wal_senders": "0", "lc_messages": "C", "logging_collector": "off",
             **self.settings,
         }  # fmt: skip
@@ -218,6 +219,7 @@ class PostgresServer(_Server):
     def _initialise(self, programs: Path, user: pwd.struct_passwd | None) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
         password = self.data.parent / "initial-password"
+        password.touch(mode=0o600)
         password.write_text(self._password())
         if user:
             os.chown(self.data, user.pw_uid, user.pw_gid)
