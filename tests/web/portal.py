@@ -280,10 +280,14 @@ RUNBOOK = Runbook(
     },
 )
 
-LOG_FAMILIES = tuple(
-    Family("portal_log_lines_total", "counter", "Lines read.", [({"log": path}, count)])
-    for path, count in (("/var/log/bff/combined.log", 1200.0), ("/var/log/bff/error.log", 12.0))
-) + (
+LOG_FAMILIES = (
+    Family(
+        "portal_log_lines_total",
+        "counter",
+        "Lines read.",
+        [({"log": "/var/log/bff/combined.log"}, 1200.0), ({"log": "/var/log/bff/error.log"}, 12.0)],
+    ),
+    Family("portal_log_lines_total", "counter", "Lines read.", [({"log": "/var/log/other.log"}, 7.0)]),
     Family(
         "portal_log_request_duration_seconds",
         "histogram",
