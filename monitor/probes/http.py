@@ -1,0 +1,247 @@
+"""Whether a URL answers as it should: status, phases, certificate, and what a health page says in JSON."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
+
+from monitor.core.probe import (
+    Fault,
+    Measure,
+    Options,
+    ProbeContext,
+    ProbeError,
+    ProbeType,
+    Reading,
+    Reason,
+    SecretUrl,
+    Value,
+)
+from monitor.probes import _health as health
+from monitor.probes._connection import CONNECTION_MEASURES, CONNECTION_REASONS, PHASES, CaFile, Journey
+from monitor.probes._exchange import (
+    BODY,
+    STATUS,
+    THROTTLED,
+    THROTTLED_REASON,
+    Answer,
+    Defect,
+    Request,
+    Url,
+    exchange,
+    parse_url,
+)
+
+AUTH = "auth"
+REDIRECT = "redirect"
+TOO_LARGE = "too-large"
+
+_MOST_REDIRECTS = 10
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
+_HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
+
+MEASURES: Mapping[str, Measure] = {
+    "duration_seconds": Measure("Time until the last byte of the answer, name lookup and redirects included"),
+    "status": Measure("Status code of the answer", kind="state"),
+    **CONNECTION_MEASURES,
+    "check": Measure("1 if the health page calls this part well, 0 if not", split="check", kind="state"),
+    "value": Measure("A number out of the JSON body", split="name"),
+}
+
+REASONS: Mapping[str, Reason] = {
+    **CONNECTION_REASONS,
+    STATUS: Reason(Fault.TARGET, "It answers, but with the wrong status: look at its own log at this time."),
+    BODY: Reason(Fault.TARGET, "JSON was expected and did not come whole: see what serves this address now."),
+    REDIRECT: Reason(Fault.TARGET, "The redirects lead nowhere: follow them by hand with `curl -IL`."),
+    AUTH: Reason(
+        Fault.ACCESS, "It does not let the monitor in: check the login in `url` or `headers`, and its rights."
+    ),
+    THROTTLED: THROTTLED_REASON,
+    TOO_LARGE: Reason(Fault.ACCESS, "The answer is larger than `max_bytes`: ask for less, or raise the limit."),
+}
+
+
+def _url(value: SecretStr) -> SecretStr:
+    parse_url(value.get_secret_value())
+    return value
+
+
+def _statuses(value: object) -> object:
+    return [str(one) for one in (value if isinstance(value, list | tuple) else [value])]
+
+
+def _headers(value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
+    for name, secret in value.items():
+        if not _HEADER.fullmatch(name):
+            raise ValueError(f'"{name}" is not the name of a header')
+        if not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
+            raise ValueError(f'the value of "{name}" is empty or has characters that a header cannot carry')
+    return value
+
+
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
+Status = Annotated[str, StringConstraints(pattern=r"^(any|[1-5]xx|[1-5]\d\d)$")]
+Statuses = Annotated[tuple[Status, ...], BeforeValidator(_statuses), Field(min_length=1)]
+
+
+class HttpOptions(Options):
+    url: Annotated[SecretUrl, AfterValidator(_url)]
+    method: Literal["GET", "HEAD"] = "GET"
+    headers: Annotated[Mapping[str, SecretStr], AfterValidator(_headers)] = {}  # sent to the URL's own origin only
+    ok: Statuses = ("2xx", "3xx")  # statuses that are a success: 200, 2xx, or `any` (whoever answers is up)
+    checks: Mapping[Name, health.Path] = {}  # verdicts of a health page about its parts; each is a why
+    values: Mapping[Name, health.Path] = {}  # numbers to measure
+    max_bytes: int = Field(default=2**20, ge=1, le=2**26)  # of the body, decompressed
+    follow_redirects: bool = False
+    ca_file: CaFile | None = None
+
+    @model_validator(mode="after")
+    def _names_are_free(self) -> HttpOptions:
+        if taken := sorted(set(self.checks) & {"timeout", *REASONS, *MEASURES}):
+            raise ValueError(f'checks: "{taken[0]}" already means something here; name the check otherwise')
+        return self
+
+    @model_validator(mode="after")
+    def _body_is_asked_for(self) -> HttpOptions:
+        if self.method == "HEAD" and self.wants_body:
+            raise ValueError("method HEAD brings no body to read checks or values from")
+        return self
+
+    @property
+    def wants_body(self) -> bool:
+        return bool(self.checks or self.values)
+
+    def accepts(self, status: int) -> bool:
+        """Whether a status is one of `ok`."""
+        return any(word in self.ok for word in ("any", str(status), f"{status // 100}xx"))
+
+
+async def run(options: HttpOptions, context: ProbeContext) -> Reading:
+    """Ask once, on a fresh connection, and judge the answer by its status and, where told, by its body.
+
+    A 5xx whose body names the part that is down is no failure: the BFF is up, and that part is a why of its own.
+    """
+    journey = Journey(context.now)
+    async with journey.within(context.timeout_seconds):
+        answer = await _final_answer(options, journey)
+    document = _document(options, answer)
+    checks = _checks(options, document)
+    reading = Reading(
+        {
+            "duration_seconds": journey.seconds,
+            "status": float(answer.status),
+            **journey.measurements(),
+            **_split("check", {name: float(good) for name, good in checks.items()}),
+            **_split("value", _values(options, document)),
+        },
+        checks=checks,
+        details={"address": journey.address, "answer": answer.words, **_unreadable(options, document, checks)},
+    )
+    if complaint := _complaint(options, answer, document, checks):
+        raise ProbeError(*complaint, reading=reading)
+    return reading
+
+
+async def _final_answer(options: HttpOptions, journey: Journey) -> Answer:
+    url = parse_url(options.url.get_secret_value())
+    secrets = {name.lower(): value.get_secret_value() for name, value in options.headers.items()}
+    request = Request(url, options.method, secrets)
+    for _ in range(_MOST_REDIRECTS + 1):
+        answer = await exchange(request, journey, max_bytes=options.max_bytes, ca_file=options.ca_file)
+        if not options.follow_redirects or answer.status not in _REDIRECTS:
+            return answer
+        request = replace(request, url=_next_url(request.url, answer, journey))
+        if request.url.origin != url.origin:
+            request = replace(request, headers={})
+    raise journey.failure(REDIRECT, f"still redirected after {_MOST_REDIRECTS} redirects")
+
+
+def _next_url(url: Url, answer: Answer, journey: Journey) -> Url:
+    try:
+        following = url.join(answer.headers["location"])
+    except (KeyError, ValueError):
+        raise journey.failure(REDIRECT, f"{answer.words} from {url.host} leads to no address of HTTP") from None
+    same_place = following.origin == url.origin
+    return replace(following, login=url.login) if same_place else following
+
+
+def _document(options: HttpOptions, answer: Answer) -> object:
+    """The JSON body where one is wanted and came, else MISSING."""
+    if not options.wants_body or answer.defect:
+        return health.MISSING
+    try:
+        return health.parse(answer.body)
+    except ValueError:
+        return health.MISSING
+
+
+def _checks(options: HttpOptions, document: object) -> dict[str, bool]:
+    verdicts = {name: health.verdict(health.pick(document, path)) for name, path in options.checks.items()}
+    return {name: good for name, good in verdicts.items() if good is not None}
+
+
+def _values(options: HttpOptions, document: object) -> dict[str, float]:
+    numbers = {name: health.number(health.pick(document, path)) for name, path in options.values.items()}
+    return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _split(name: str, parts: Mapping[str, float]) -> dict[str, Value]:
+    return {name: parts} if parts else {}
+
+
+def _unreadable(options: HttpOptions, document: object, checks: Mapping[str, bool]) -> dict[str, str]:
+    """Why a check has no verdict, for people: the path finds nothing, or a word that is neither good nor bad."""
+    if document is health.MISSING:
+        return {}
+    silent = {name: path for name, path in options.checks.items() if name not in checks}
+    return {
+        f"check {name}": f"nothing at {path}"
+        if health.pick(document, path) is health.MISSING
+        else f"what stands at {path} is neither good nor bad"
+        for name, path in silent.items()
+    }
+
+
+def _complaint(
+    options: HttpOptions, answer: Answer, document: object, checks: Mapping[str, bool]
+) -> tuple[str, str] | None:
+    """The reason and detail of an answer that is no success; None for one that is.
+
+    A 5xx is excused only by a part that the body calls bad: if all the parts we know are well, something else is not.
+    """
+    told = 500 <= answer.status < 600 and False in checks.values()
+    if not options.accepts(answer.status) and not told:
+        reason = {401: AUTH, 403: AUTH, 407: AUTH, 429: THROTTLED}.get(answer.status, STATUS)
+        return reason, answer.words
+    if answer.defect is Defect.TOO_LARGE:
+        return TOO_LARGE, f"{answer.words}, {answer.defect} ({options.max_bytes} bytes)"
+    if answer.defect is Defect.BROKEN or (options.wants_body and document is health.MISSING):
+        return BODY, f"{answer.words}, {answer.defect or 'but the body is not JSON'}"
+    return None
+
+
+def _parts(options: HttpOptions) -> Mapping[str, frozenset[str]]:
+    tls = parse_url(options.url.get_secret_value()).tls or options.follow_redirects
+    return {
+        "phase_seconds": frozenset(PHASES) - (frozenset() if tls else {"tls"}),
+        "check": frozenset(options.checks),
+        "value": frozenset(options.values),
+    }
+
+
+PROBE = ProbeType(
+    name="http",
+    help="A URL answers with the right status; a health page in JSON may speak for its parts (`checks`, `values`).",
+    options=HttpOptions,
+    measures=MEASURES,
+    reasons=REASONS,
+    run=run,
+    target_keys=frozenset({"url"}),
+    checks=lambda options: frozenset(options.checks),
+    parts=_parts,
+)
