@@ -50,6 +50,10 @@ class _Probe:
     tally: Tally = field(default_factory=Tally)
     result: Result | None = None
     fresh: bool = False
+    counted: Tally = field(default_factory=Tally)  # the tally as far as it is saved
+
+    def __post_init__(self) -> None:
+        self.counted = self.tally
 
     def row(self) -> SavedProbe:
         return SavedProbe(_digest(self.config.target), self.state, self.cursor, self.tally, self.result)
@@ -104,16 +108,26 @@ class Cycle:
             probe = self._probes.get(result.probe)
             if probe is None or probe.config.target != config.target:
                 return False  # gone, or another target by now
+            await self._take_step(self._steps.step())
             touched = self._judge(probe, result)
             await self._settle(touched)
             return probe.state.changing
 
-    async def tick(self) -> float | None:
-        """Time has passed. Returns when (wall seconds) something is due next, if nothing else happens."""
+    async def tick(self) -> None:
+        """Time has passed."""
         async with self._lock:
             await self._take_step(self._steps.step())
             await self._settle({})
-            return self._next_change()
+
+    def next_change(self) -> float | None:
+        """When (wall seconds) a hold ends, an incident resolves, or a page has waited for a parent long enough."""
+        moments = [severity.next_change(self._verdicts)]
+        paged = {(page.incident, page.opening) for page in self._pages}
+        for item in self._incidents.values():
+            moments.append(incident.next_change(item, self.runbook.lifecycle))
+            if item.open and item.parent is None and (item.key, item.opening) not in paged:
+                moments.append(item.opened_at + escalation.PARENT_PATIENCE_SECONDS)
+        return min((at for at in moments if at is not None), default=None)
 
     def skip(self, name: str, runs: int) -> None:
         """Count runs that were due while the one before was still going."""
@@ -266,12 +280,22 @@ class Cycle:
             if (item.scenario, item.severity) in self._opened
         }
         changes = Changes(touched, gone, rules, tuple(incidents.values()), tuple(pages), tuple(events), opened)
-        await self._store.save(changes)
+        saved = self._store.save(changes)
+        saved.add_done_callback(lambda _: self._committed(touched))
+        if changes.transition:
+            await saved
         self.changes += 1
         for event in events:
-            log.info(f"incident_{event.kind}", incident=event.incident, text=event.text)
+            log.info("incident", incident=event.incident, kind=event.kind, text=event.text)
         if changes.transition or force:
             self._tell(Told(self.incidents(), tuple(self._pages), changed=True))
+
+    def _committed(self, rows: Mapping[str, SavedProbe]) -> None:
+        """What was counted may be shown now: an exported counter is never taken back by a crash."""
+        for name, row in rows.items():
+            if name in self._probes:
+                self._probes[name].counted = row.tally
+        self.changes += 1
 
     def _move_rules(self) -> dict[RuleKey, float | None]:
         held = severity.held_since(self._verdicts)
@@ -336,16 +360,6 @@ class Cycle:
         self._pages = [page for page in self._pages if _identity(page) not in identities] + moved
         return moved
 
-    def _next_change(self) -> float | None:
-        """When a hold ends, an incident resolves or a page has waited for a parent long enough."""
-        moments = [severity.next_change(self._verdicts)]
-        paged = {(page.incident, page.opening) for page in self._pages}
-        for item in self._incidents.values():
-            moments.append(incident.next_change(item, self.runbook.lifecycle))
-            if item.open and item.parent is None and (item.key, item.opening) not in paged:
-                moments.append(item.opened_at + escalation.PARENT_PATIENCE_SECONDS)
-        return min((at for at in moments if at is not None), default=None)
-
     def _started(self, scenario: str) -> float | None:
         """The first failing sample of the probes behind a scenario's verdict."""
         names = (
@@ -378,7 +392,7 @@ class Cycle:
         await self._store.shift(seconds)
         rows = {name: probe.row() for name, probe in self._probes.items()}
         incidents = tuple(self._past.values())
-        await self._store.save(Changes(rows, (), dict(self._rules), incidents, tuple(self._pages), events), wait=True)
+        await self._store.save(Changes(rows, (), dict(self._rules), incidents, tuple(self._pages), events))
 
     # --- configuration ------------------------------------------------------------------------------------------------
 
@@ -420,7 +434,7 @@ def _view(probe: _Probe) -> ProbeView:
         unconfirmed=state.unconfirmed,
         result=probe.result,
         last_success_at=state.last_success_at,
-        tally=probe.tally,
+        tally=probe.counted,
     )
 
 

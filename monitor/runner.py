@@ -12,7 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mappin
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
-from typing import Any
+from typing import Any, Protocol
 
 import structlog
 
@@ -74,8 +74,18 @@ class LoopWatch:
             self._stalled = now
 
 
-class Keeper:
-    """Where resources keep what must survive a restart; this one keeps it in memory (`probe`, `scan`)."""
+class Keeper(Protocol):
+    """Where resources keep what must survive a restart: the store."""
+
+    def resource(self, key: str) -> bytes | None:
+        """What was saved last under this key."""
+
+    async def save_resource(self, key: str, state: bytes) -> None:
+        """Keep it; returns once it is committed."""
+
+
+class Memory:
+    """A keeper for a single look around: nothing survives."""
 
     def __init__(self) -> None:
         self._states: dict[str, bytes] = {}
@@ -130,7 +140,7 @@ class Runner:
         self.watch = LoopWatch(clock)
         self.secrets = secrets  # replaced by a reload; no text leaves with one in it
         self._clock = clock
-        self._keeper = keeper or Keeper()
+        self._keeper = keeper or Memory()
         self._wake = wake
         self._resources: dict[str, _Resource] = {}
         self._places = {kind: asyncio.Semaphore(number) for kind, number in PLACES.items()}

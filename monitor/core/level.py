@@ -111,8 +111,10 @@ def judge(config: ProbeConfig, state: ProbeState, result: Result) -> ProbeState:
     for name in [RUN, *_condition_whys(config), *sorted(config.type.checks(config.options))]:
         whys[name] = state.whys.get(name, WhyState())
     whys |= {name: why for name, why in state.whys.items() if name in config.whys}
+    # A reason that no run has failed for is ok, as far as its runs could be judged.
+    unseen_reason = WhyState(confirmed=Level.UNKNOWN if whys[RUN].confirmed is Level.UNKNOWN else Level.OK)
     for name, sample in samples.items():
-        whys[name] = _add(config, whys.get(name, WhyState()), sample, result, state.void_before)
+        whys[name] = _add(config, whys.get(name, unseen_reason), sample, result, state.void_before)
     succeeded = result.outcome is Outcome.SUCCESS
     return replace(
         state,
@@ -163,7 +165,7 @@ def _samples(config: ProbeConfig, state: ProbeState, result: Result) -> dict[str
     judged = {name: _judge_conditions(config, state, result, name) for name in _condition_whys(config)}
     judged |= {name: _judge_check(result, name) for name in config.type.checks(config.options)}
     if result.outcome is Outcome.ERROR:
-        return dict.fromkeys([RUN, *judged], _BLIND)
+        return dict.fromkeys([RUN, *judged, *state.whys], _BLIND)
     if result.outcome is Outcome.FAILURE:
         return {RUN: "f", result.reason: "f"} | judged
     if result.quiet is not None:

@@ -14,6 +14,7 @@ import queue
 import sqlite3
 import threading
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -155,21 +156,26 @@ class Store:
         finally:
             db.close()
 
-    async def save(self, changes: Changes, *, wait: bool | None = None) -> bool:
-        """Keep the changes; True once they are committed, False if they cannot be for now (they are tried again).
+    def save(self, changes: Changes) -> asyncio.Future[bool]:
+        """Keep the changes. The future is True once they are committed, False if they cannot be for now.
 
-        Changes without a transition are grouped with others and not waited for, unless `wait` says otherwise.
+        A transition is committed at once; other changes are grouped first. What could not be committed is tried again.
         """
-        wait = changes.transition if wait is None else wait
-        batch = _Batch(_statements(changes), asyncio.get_running_loop() if wait else None)
-        self._inbox.put(batch)
-        return await batch.done if batch.done is not None else True
+        return self._put(_Batch(_statements(changes), asyncio.get_running_loop(), urgent=changes.transition))
 
-    async def shift(self, seconds: float) -> bool:
-        """Move the times of the timeline, as the wall clock was set by so many seconds. The rest is saved anew."""
-        batch = _Batch({("shift",): ("UPDATE event SET at = at + ?", (seconds,))}, asyncio.get_running_loop())
+    async def save_resource(self, key: str, state: bytes) -> None:
+        """Keep what a resource must know after a restart; returns once it is committed."""
+        while not await self.save(Changes(resources={key: state})):  # noqa: ASYNC110 (tries, no polling)
+            await asyncio.sleep(RETRY_SECONDS)  # between tries; the store itself tries again too
+
+    def shift(self, seconds: float) -> asyncio.Future[bool]:
+        """Move the times of the timelines, as the wall clock was set by so many seconds. The rest is saved anew."""
+        statement = ("UPDATE event SET at = at + ?", (seconds,))
+        return self._put(_Batch({("shift", seconds): statement}, asyncio.get_running_loop(), urgent=True))
+
+    def _put(self, batch: _Batch) -> asyncio.Future[bool]:
         self._inbox.put(batch)
-        return await batch.done if batch.done is not None else True
+        return batch.done
 
     def close(self) -> None:
         """Commit what is left, and let another daemon in."""
@@ -204,7 +210,7 @@ class Store:
             return [], False
         while item is not None:
             batches.append(item)
-            urgent = any(batch.done is not None for batch in batches)
+            urgent = any(batch.urgent for batch in batches)
             try:
                 item = (
                     self._inbox.get_nowait()
@@ -255,18 +261,14 @@ def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
 class _Batch:
     """Statements by the row they write, and who waits for them."""
 
-    def __init__(self, statements: Mapping[Key, Statement], loop: asyncio.AbstractEventLoop | None) -> None:
-        self.statements = statements
-        self.loop = loop
-        self.done: asyncio.Future[bool] | None = loop.create_future() if loop else None
+    def __init__(self, statements: Mapping[Key, Statement], loop: asyncio.AbstractEventLoop, *, urgent: bool) -> None:
+        self.statements, self.urgent = statements, urgent
+        self.done: asyncio.Future[bool] = loop.create_future()
+        self._loop = loop
 
     def tell(self, *, committed: bool) -> None:
-        if self.loop is None or self.done is None:
-            return
-        try:
-            self.loop.call_soon_threadsafe(_set, self.done, committed)
-        except RuntimeError:  # the loop is closed: nobody waits any more
-            self.loop = None
+        with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            self._loop.call_soon_threadsafe(_set, self.done, committed)
 
 
 def _set(future: asyncio.Future[bool], committed: bool) -> None:

@@ -1,0 +1,315 @@
+"""Builds the parts and wires them: one task per probe, one for time, one per Alertmanager, the web; signals, reload."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import secrets
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import replace
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+import structlog
+
+from monitor import __version__
+from monitor.alerting.alertmanager import Alert, Notifier
+from monitor.alerting.pages import Facts, page_labels, page_words
+from monitor.clock import Clock, SystemClock
+from monitor.core.config import Config, ProbeConfig
+from monitor.core.incident import Page
+from monitor.core.loading import ConfigError, Loaded
+from monitor.core.schedule import first_delay, missed, next_due, next_run
+from monitor.core.snapshot import MonitorView, Snapshot
+from monitor.cycle import Cycle, Told
+from monitor.runner import Runner
+from monitor.store import Store
+from monitor.web import ReloadReport
+
+if TYPE_CHECKING:
+    from monitor.web.toolkit import WebConfigFile
+
+log = structlog.get_logger()
+
+TICK_SECONDS = 1.0
+WORDS_SECONDS = 60.0  # how old the words of an open page may grow
+RESOLVED_SECONDS = 900.0  # how long an ended page is still told to Alertmanager
+PAGE_LEASE_SECONDS = 12 * 3600.0  # a dead daemon must not "resolve" a live P1
+WATCHDOG_LEASE_SECONDS = 300.0
+ADOPTION_SECONDS = 3.0
+DRAIN_SECONDS = 2.0
+WATCHDOG_LABELS = {"alertname": "PortalMonitorWatchdog", "kind": "watchdog", "source": "push"}
+
+Load = Callable[[], Loaded]
+"""Reads the configuration files anew; raises ConfigError."""
+
+
+class Daemon:
+    """The running monitor. It is the `Source` of the web."""
+
+    def __init__(
+        self, loaded: Loaded, load: Load, *, web_file: WebConfigFile | None = None, clock: Clock | None = None
+    ) -> None:
+        self._clock = clock or SystemClock()
+        self._load, self._loaded, self._web_file = load, loaded, web_file
+        config = loaded.config
+        self._store = Store(Path(config.store))
+        self._saved = self._store.load()
+        self._runner = Runner(self._clock, keeper=self._store, wake=self._wake, secrets=config.secrets)
+        self._cycle = Cycle(
+            config, loaded.runbook, self._clock, self._store, self._saved,
+            tell=self._tell, labels_of=page_labels, wake=self._wake,
+        )  # fmt: skip
+        self._notifier = Notifier(config.alertmanagers, self._clock)
+        self._monitor = MonitorView(__version__, self._clock.now(), self._clock.now())
+        self._told = Told((), (), changed=True)
+        self._loops: dict[str, asyncio.Task[None]] = {}
+        self._woken: dict[str, asyncio.Event] = {}
+        self._stir = asyncio.Event()
+        self._news = asyncio.Event()
+        self._snapshot: Snapshot | None = None
+        self._snapshot_of = -1
+        self._schedule_lag = 0.0
+        self._group: asyncio.TaskGroup | None = None
+        self._reloading = asyncio.Lock()
+        self._stop = asyncio.Event()
+
+    async def run(self, started: Callable[[str], None] = lambda address: None) -> None:
+        """Watch until SIGTERM or SIGINT. `started` is told the address of the console."""
+        from monitor.web.server import serve
+
+        token = write_token(Path(self._loaded.config.store).parent / "token")
+        self._listen_to_signals()
+        try:
+            async with asyncio.TaskGroup() as group:
+                self._group = group
+                tasks = [group.create_task(self._runner.watch.run(), name="loop watch")]
+                tasks.append(group.create_task(self._notifier.run(), name="notifier"))
+                await self._adopt()
+                await self._cycle.start(self._saved)
+                async with serve(self, self._loaded.config.web, token=token, web_file=self._web_file) as address:
+                    tasks += [group.create_task(self._pass_time(), name="time"), group.create_task(self._reword())]
+                    self._start_probes(self._loaded.config.enabled())
+                    self._monitor = replace(self._monitor, ticking=True)
+                    log.info("started", version=__version__, probes=len(self._loops), address=address)
+                    started(address)
+                    await self._stop.wait()
+                    log.info("stopping")
+                    self._monitor = replace(self._monitor, ticking=False)
+                    for task in [*self._loops.values(), *tasks]:
+                        task.cancel()
+                    await self._notifier.drain(DRAIN_SECONDS)
+        finally:
+            await self._runner.close()
+            self._store.close()
+
+    # --- what the web needs -------------------------------------------------------------------------------------------
+
+    def snapshot(self) -> Snapshot:
+        """What is known right now; the same object until something is known anew."""
+        if self._snapshot is None or self._snapshot_of != self._cycle.changes:
+            self._snapshot, self._snapshot_of = self._take_snapshot(), self._cycle.changes
+        return self._snapshot
+
+    async def changed(self) -> None:
+        """Return when the next snapshot is there."""
+        await self._news.wait()
+
+    async def reload(self) -> ReloadReport:
+        """Read the configuration again: validate, diff, swap. A bad file changes nothing."""
+        async with self._reloading:
+            try:
+                loaded = await asyncio.to_thread(self._load)
+            except ConfigError as error:
+                log.error("reload_failed", problems=[str(problem) for problem in error.problems])
+                self._monitor = replace(self._monitor, reload_ok=False)
+                self._cycle.changes += 1
+                return ReloadReport(error="\n".join(str(problem) for problem in error.problems))
+            report = _difference(self._loaded, loaded)
+            await self._swap(loaded)
+            log.info("reloaded", added=report.added, changed=report.changed, removed=report.removed)
+            return report
+
+    # --- loops --------------------------------------------------------------------------------------------------------
+
+    async def _keep_probing(self, config: ProbeConfig) -> None:
+        """One probe's life: wait, run, judge, schedule the next."""
+        name, clock = config.name, self._clock
+        woken = self._woken.setdefault(name, asyncio.Event())
+        due = clock.monotonic() + first_delay(name, config.interval, len(self._loops))
+        while True:
+            on_time = await _wait(woken, due - clock.monotonic())
+            woken.clear()
+            if on_time:
+                self._schedule_lag = max(clock.monotonic() - due, self._schedule_lag * 0.9)
+            result = await self._runner.run(config, self._cycle.cursor(name))
+            changing = await self._cycle.take(result, config)
+            now = clock.monotonic()
+            self._cycle.skip(name, missed(name, config.interval, max(due, result.mono), now))
+            due = next_run(name, config.interval, config.retry_interval, now, changing=changing)
+            self._tell_news()
+
+    async def _pass_time(self) -> None:
+        """Holds end, incidents resolve, the clock may be set: look at each moment that matters, at least every second."""
+        while True:
+            due = self._cycle.next_change()
+            wait = TICK_SECONDS if due is None else min(TICK_SECONDS, max(0.0, due - self._clock.now()))
+            if await _wait(self._stir, wait):
+                await self._cycle.tick()
+                self._tell_news()
+            self._stir.clear()
+
+    async def _reword(self) -> None:
+        """Refresh the words of open pages, and the watchdog with them."""
+        while True:
+            self._notifier.set(self._alerts())
+            await self._clock.sleep(WORDS_SECONDS)
+
+    def _start_probes(self, configs: Iterable[ProbeConfig]) -> None:
+        assert self._group is not None
+        for config in configs:
+            self._loops[config.name] = self._group.create_task(self._keep_probing(config), name=f"probe {config.name}")
+
+    async def _stop_probes(self, names: Iterable[str]) -> None:
+        tasks = [self._loops.pop(name) for name in names if name in self._loops]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _wake(self, name: str, word: str) -> None:
+        if name in self._woken:
+            log.debug("woken", probe=name, why=word)
+            self._woken[name].set()
+
+    def _tell_news(self) -> None:
+        self._stir.set()
+        self._news.set()
+        self._news = asyncio.Event()
+
+    # --- reload -------------------------------------------------------------------------------------------------------
+
+    async def _swap(self, loaded: Loaded) -> None:
+        before, after = self._loaded.config, loaded.config
+        stopped = [name for name, config in before.probes.items() if after.probes.get(name) != config]
+        await self._stop_probes(stopped)
+        self._loaded = loaded
+        self._runner.secrets = after.secrets
+        await self._cycle.reconfigure(after, loaded.runbook)
+        await self._notifier.reconfigure(after.alertmanagers)
+        await self._runner.retain(after.enabled())
+        self._start_probes(config for config in after.enabled() if config.name not in self._loops)
+        now = self._clock.now()
+        self._monitor = replace(self._monitor, reload_ok=True, reloaded_at=now)
+        self._cycle.changes += 1
+        self._tell_news()
+
+    # --- telling ------------------------------------------------------------------------------------------------------
+
+    def _tell(self, told: Told) -> None:
+        self._told = told
+        self._notifier.set(self._alerts())
+
+    def _alerts(self) -> list[Alert]:
+        """Everything that Alertmanager should know right now: open pages, pages that ended lately, the watchdog."""
+        now = self._clock.now()
+        external = self._cycle.config.web.external_url
+        facts = Facts(self._cycle.runbook, self._cycle.probe_views(), external, self._store.error)
+        words = {item.key: page_words(item, facts) for item in self._told.incidents if self._is_told(item.key, now)}
+        alerts = [
+            Alert(
+                labels=page.labels,
+                annotations=words[page.incident],
+                starts_at=page.fired_at,
+                ends_at=page.ended_at,
+                lease_seconds=PAGE_LEASE_SECONDS,
+                generator_url=f"{external}/incidents/{page.incident}" if external else "",
+            )
+            for page in self._told.pages
+            if page.incident in words and _still_told(page, now)
+        ]
+        watchdog = {**self._cycle.config.labels, **WATCHDOG_LABELS}
+        summary = {"title": "portal-monitor is alive", "summary": "Always firing: its absence is the alarm"}
+        alerts.append(Alert(watchdog, summary, self._monitor.started_at, None, WATCHDOG_LEASE_SECONDS, external))
+        return alerts
+
+    def _is_told(self, incident: str, now: float) -> bool:
+        return any(page.incident == incident and _still_told(page, now) for page in self._told.pages)
+
+    async def _adopt(self) -> None:
+        """With an empty store, take over the pages that Alertmanager still holds: somebody was told of them."""
+        if not self._saved.empty or not self._loaded.config.alertmanagers:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(ADOPTION_SECONDS):
+                held = await self._notifier.held()
+                await self._cycle.adopt((alert.labels, alert.starts_at) for alert in held)
+
+    def _take_snapshot(self) -> Snapshot:
+        monitor = replace(
+            self._monitor,
+            loop_lag_seconds=self._runner.watch.lag_seconds,
+            schedule_lag_seconds=self._schedule_lag,
+            store_error=self._store.error,
+        )
+        return Snapshot(
+            self._clock.now(),
+            self._cycle.config,
+            self._cycle.runbook,
+            monitor,
+            self._cycle.probe_views(),
+            self._cycle.scenario_views(),
+            self._cycle.incidents(),
+            self._cycle.pages(),
+            (*self._runner.families(), *self._notifier.families()),
+        )
+
+    # --- signals ------------------------------------------------------------------------------------------------------
+
+    def _listen_to_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stop.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_soon)
+
+    def _reload_soon(self) -> None:
+        assert self._group is not None
+        self._group.create_task(self._reload_and_forget(), name="reload")
+
+    async def _reload_and_forget(self) -> None:
+        await self.reload()
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> bool:
+    """Wait until the event is set or the time has passed; True if it was the time."""
+    try:
+        async with asyncio.timeout(max(0.0, seconds)):
+            await event.wait()
+    except TimeoutError:
+        return True
+    return False
+
+
+def _still_told(page: Page, now: float) -> bool:
+    return page.ended_at is None or now - page.ended_at < RESOLVED_SECONDS
+
+
+def _difference(before: Loaded, after: Loaded) -> ReloadReport:
+    """Which probes and scenarios a new configuration adds, changes and removes."""
+    old = {**before.config.probes, **{f"scenario:{name}": item for name, item in before.runbook.scenarios.items()}}
+    new = {**after.config.probes, **{f"scenario:{name}": item for name, item in after.runbook.scenarios.items()}}
+    return ReloadReport(
+        added=tuple(name for name in new if name not in old),
+        changed=tuple(name for name in new if name in old and old[name] != new[name]),
+        removed=tuple(name for name in old if name not in new),
+    )
+
+
+def write_token(path: Path) -> str:
+    """A new token for changes over HTTP, in a file that only this user can read."""
+    token = secrets.token_urlsafe(32)
+    path.unlink(missing_ok=True)
+    path.touch(mode=0o600)
+    path.write_text(token + "\n")
+    return token
