@@ -7,7 +7,15 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, StringConstraints, model_validator
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    StringConstraints,
+    WithJsonSchema,
+    model_validator,
+)
 
 from monitor.core.probe import (
     Fault,
@@ -21,6 +29,7 @@ from monitor.core.probe import (
     SecretUrl,
     Value,
 )
+from monitor.core.quantity import Size
 from monitor.probes import _health as health
 from monitor.probes._connection import CONNECTION_MEASURES, CONNECTION_REASONS, PHASES, CaFile, Journey
 from monitor.probes._exchange import (
@@ -86,7 +95,18 @@ def _headers(value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
 Status = Annotated[str, StringConstraints(pattern=r"^(any|[1-5]xx|[1-5]\d\d)$")]
-Statuses = Annotated[tuple[Status, ...], BeforeValidator(_statuses), Field(min_length=1)]
+_STATUS_SCHEMA = {
+    "anyOf": [
+        {"type": "string", "pattern": "^(any|[1-5]xx|[1-5][0-9][0-9])$"},
+        {"type": "integer", "minimum": 100, "maximum": 599},
+    ]
+}
+Statuses = Annotated[
+    tuple[Status, ...],
+    BeforeValidator(_statuses),
+    Field(min_length=1),
+    WithJsonSchema({"anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}]}),
+]
 
 
 class HttpOptions(Options):
@@ -96,7 +116,7 @@ class HttpOptions(Options):
     ok: Statuses = ("2xx", "3xx")  # statuses that are a success: 200, 2xx, or `any` (whoever answers is up)
     checks: Mapping[Name, health.Path] = {}  # verdicts of a health page about its parts; each is a why
     values: Mapping[Name, health.Path] = {}  # numbers to measure
-    max_bytes: int = Field(default=2**20, ge=1, le=2**26)  # of the body, decompressed
+    max_bytes: Annotated[Size, Field(le=2**24)] = 2**20  # of the body, decompressed
     follow_redirects: bool = False
     ca_file: CaFile | None = None
 
