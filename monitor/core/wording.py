@@ -1,0 +1,66 @@
+"""The runbook's texts as templates: `{{ probe["latency"].latency_mean_seconds }}`, checked before they are needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from monitor.core.mistakes import suggestion
+
+Measured = Mapping[str, frozenset[str] | None]
+"""The measurements of each probe; None where they are not known."""
+
+
+def template_mistakes(text: str, measured: Measured) -> list[str]:
+    """What is wrong with a template: its syntax, or that it speaks of what there is not."""
+    if "{" not in text:
+        return []
+    from jinja2 import TemplateSyntaxError  # a heavy import, for few texts
+    from jinja2.sandbox import SandboxedEnvironment
+
+    try:
+        tree = SandboxedEnvironment().parse(text)
+        return list(dict.fromkeys(_mistakes(tree, measured)))
+    except TemplateSyntaxError as error:
+        return [f"this template cannot be read: {error.message}"]
+    except RecursionError:
+        return ["this template is nested too deep"]
+
+
+def show_mistakes(text: str, measured: Measured) -> list[str]:
+    """What is wrong with a step's `show`: `whmcs`, `whmcs.duration_seconds` or `bff_env.SF_EVENTS_ENABLED`."""
+    name, _, measurement = text.partition(".")
+    if name == "bff_env" and measurement:
+        return []
+    return list(_unknown_probe(name, measured)) or list(_unknown_measurement(name, measurement, measured))
+
+
+def _mistakes(tree: Any, measured: Measured) -> Iterator[str]:
+    from jinja2 import meta, nodes
+
+    for name in sorted(meta.find_undeclared_variables(tree) - {"probe"}):
+        yield f'a template knows no "{name}"; write probe["name"].measurement'
+    for access in tree.find_all(nodes.Getitem):
+        yield from _unknown_probe(_probe_named(access), measured)
+    for access in tree.find_all(nodes.Getattr):
+        yield from _unknown_measurement(_probe_named(access.node), access.attr, measured)
+
+
+def _probe_named(node: Any) -> str | None:
+    """`latency`, if the node is `probe["latency"]`."""
+    from jinja2 import nodes
+
+    inner, key = getattr(node, "node", None), getattr(node, "arg", None)
+    named = isinstance(inner, nodes.Name) and inner.name == "probe" and isinstance(key, nodes.Const)
+    return str(key.value) if named and isinstance(key, nodes.Const) else None
+
+
+def _unknown_probe(name: str | None, measured: Measured) -> Iterator[str]:
+    if name is not None and name not in measured:
+        yield f'no probe "{name}"{suggestion(name, measured)}'
+
+
+def _unknown_measurement(name: str | None, measurement: str, measured: Measured) -> Iterator[str]:
+    known = measured.get(name) if name is not None else None
+    if known is not None and measurement and measurement not in known:
+        yield f'"{name}" does not measure "{measurement}"{suggestion(measurement, known)}'
