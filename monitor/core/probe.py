@@ -73,7 +73,12 @@ class Measure:
 class Options(BaseModel):
     """The keys of a probe in probes.yaml that its type adds. Unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        arbitrary_types_allowed=True,
+        hide_input_in_errors=True,  # a URL that is refused may hold a password
+    )
 
 
 class _Mark(StrEnum):

@@ -63,6 +63,8 @@ _WAITED_FOR = {
 
 
 def _readable_ca_file(path: Path) -> Path:
+    if not path.is_absolute():
+        raise ValueError("write an absolute path, so that it means the same wherever the monitor is started")
     try:
         ssl.create_default_context(cafile=path)
     except OSError as error:  # an SSLError is one

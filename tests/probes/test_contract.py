@@ -1,0 +1,388 @@
+"""What every probe type owes, whatever it watches: no misbehaving target makes it late, green, silent or indiscreet.
+
+Each type has a row in `TYPES`. Through the real runner it meets servers that refuse, hang, drop, babble and flood, and
+a canary stands in for each of its secrets.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+import monitor.probes
+from monitor.clock import SystemClock
+from monitor.core.config import FailAfter, ProbeConfig
+from monitor.core.probe import BUG, COMMON_REASONS, STALLED, TIMEOUT, Fault, Outcome, ProbeType, Result, Value
+from monitor.probes import discover
+from monitor.runner import Runner
+from tests import replies
+from tests.conftest import MakeRedis
+from tests.replies import Handler, serving, swallowing
+from tests.servers import free_port
+
+CANARY = "canary7f3a9c"
+TIMEOUT_SECONDS = 0.3
+
+Raw = Mapping[str, Any]
+"""The keys of a probe in probes.yaml that its type adds, every secret among them the canary."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """How a type is pointed at a server of the tests, or, if it reads files, at a file."""
+
+    at: Callable[[str], Raw]  # for a network type "host:port", else a path
+    silence_is_fine: bool = False  # an accepted connection is all it asks for
+    wrong: Raw | None = None  # options that are refused, with the canary in them
+
+
+TYPES: Mapping[str, Row] = {
+    "http": Row(
+        lambda place: {
+            "url": f"http://user:{CANARY}@{place}/{CANARY}?token={CANARY}",
+            "headers": {"X-Api-Key": CANARY},
+            "checks": {"cache": ".checks.cache"},
+        },
+        wrong={"url": f"ftp://user:{CANARY}@host/"},
+    ),
+    "tcp": Row(lambda place: {"target": place}, silence_is_fine=True),
+    "whmcs": Row(
+        lambda place: {
+            "url": f"http://{place}/includes/api.php?key={CANARY}",
+            "identifier": CANARY,
+            "secret": CANARY,
+            "access_key": CANARY,
+        },
+        wrong={"url": f"host:{CANARY}", "identifier": CANARY, "secret": CANARY},
+    ),
+    "redis": Row(
+        lambda place: {"url": f"redis://user:{CANARY}@{place}/0"}, wrong={"url": f"mysql://user:{CANARY}@host/0"}
+    ),
+    "replay": Row(
+        lambda place: {"url": f"redis://user:{CANARY}@{place}/0", "keys": "sf:pe:replay:*"},
+        wrong={"url": f"mysql://user:{CANARY}@host/0", "keys": "sf:*"},
+    ),
+    "postgres": Row(
+        lambda place: {"url": f"postgresql://user:{CANARY}@{place}/portal?schema=public&connection_limit=5"},
+        wrong={"url": f"mysql://user:{CANARY}@host/0"},
+    ),
+    "log": Row(lambda path: {"path": path, "window": "5m", "min_samples": 20}),
+}
+
+ANSWERS_NOTHING: Mapping[str, Handler] = {
+    "hangs": replies.hangs,
+    "drops": replies.drops,
+    "resets": replies.resets,
+}
+BABBLES: Mapping[str, Handler] = {
+    "says nothing of sense": replies.blurts(b"\0\xff\x16\x03 what?\r\n\r\n" * 50),
+    "speaks mail": replies.blurts(b"220 mail.example.com ESMTP\r\n"),
+    "trickles": replies.trickles(b"x", every=0.01),
+    "floods": replies.floods(b"", b"x" * 65536),
+    "floods a body": replies.floods(b"HTTP/1.1 200 OK\r\n\r\n"),
+    "floods a bulk string": replies.floods(b"$999999999999\r\n"),
+    "floods rows": replies.floods(b"R\0\0\0\x08\0\0\0\0", b"D\x7f\xff\xff\xff" + b"x" * 65536),
+    "answers garbage": replies.says(replies.http("<html>no</html>")),
+    "answers empty": replies.says(replies.http("")),
+    "answers half": replies.says(replies.http('{"checks": {"cache": "ok"', whole=False)),
+}
+
+
+def types(work: str) -> list[str]:
+    return [name for name in TYPES if (name == "log") == (work == "log")]
+
+
+def declared(name: str) -> ProbeType:
+    if name not in discover():
+        pytest.skip(f"monitor/probes/{name}.py is not there")
+    return discover()[name]
+
+
+def configured(probe_type: ProbeType, raw: Raw, timeout: float = TIMEOUT_SECONDS) -> ProbeConfig:
+    return ProbeConfig(
+        name="subject",
+        type=probe_type,
+        options=probe_type.options.model_validate(raw),
+        interval=30.0,
+        timeout=timeout,
+        fail_after=FailAfter(1, 1),
+        recover_after=1,
+        retry_interval=1.0,
+    )
+
+
+Look = Callable[..., Awaitable[Result]]
+
+
+@pytest.fixture
+async def look() -> AsyncIterator[Look]:
+    """Run a probe once through a runner that scrubs nothing, and hold the result against the contract."""
+    runner = Runner(SystemClock())
+
+    async def run(config: ProbeConfig, cursor: Any = None) -> Result:
+        result = await runner.run(config, cursor)
+        hold_to_the_contract(config, result)
+        return result
+
+    yield run
+    await runner.close()
+
+
+def hold_to_the_contract(config: ProbeConfig, result: Result) -> None:
+    assert result.reason not in {BUG, STALLED}, result
+    if result.outcome is not Outcome.SUCCESS:
+        expected = Outcome.FAILURE if config.type.reason(result.reason).fault is Fault.TARGET else Outcome.ERROR
+        assert result.outcome is expected
+    assert result.duration_seconds < config.timeout + 0.25
+    assert CANARY not in repr(result)
+    assert "\n" not in result.detail
+    assert set(result.checks) <= config.type.checks(config.options)
+    for name, value in result.measurements.items():
+        assert_declared(config, name, value)
+
+
+def assert_declared(config: ProbeConfig, name: str, value: Value) -> None:
+    measure = config.type.measures[name]
+    parts = value if isinstance(value, Mapping) else {"": value}
+    assert isinstance(value, Mapping) == (measure.split is not None) or config.type.name == "log", name
+    known = config.type.parts(config.options).get(name)
+    if isinstance(value, Mapping) and known is not None:
+        assert set(value) <= known
+    for number in parts.values():
+        assert isinstance(number, int | float), name
+        assert math.isfinite(number), name
+
+
+# --- what is declared -------------------------------------------------------------------------------------------------
+
+
+def test_every_type_has_a_row_here() -> None:
+    assert set(discover()) <= set(TYPES), "a new probe type needs a row in TYPES"
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_a_declaration_is_complete(name: str) -> None:
+    probe_type = declared(name)
+    assert probe_type.help.endswith(".")
+    assert probe_type.measures
+    assert probe_type.target_keys
+    assert probe_type.target_keys <= set(probe_type.options.model_fields)
+    assert any(reason.fault is Fault.TARGET for reason in probe_type.reasons.values())
+    for measure in probe_type.measures.values():
+        assert measure.help
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_every_reason_can_be_told_and_says_what_to_do(name: str) -> None:
+    probe_type = declared(name)
+    assert not set(probe_type.reasons) & set(COMMON_REASONS), "common reasons are not declared again"
+    for word in [*probe_type.reasons, *COMMON_REASONS]:
+        reason = probe_type.reason(word)
+        assert reason.fault in Fault
+        assert reason.advice.endswith("."), word
+        assert word == word.lower().strip()
+        assert " " not in word
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_an_unknown_key_is_refused(name: str) -> None:
+    probe_type = declared(name)
+    with pytest.raises(ValidationError, match="Extra inputs"):
+        probe_type.options.model_validate({**TYPES[name].at("127.0.0.1:1"), "no_such_key": 1})
+
+
+# --- secrets ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_options_do_not_show_their_secrets(name: str) -> None:
+    options = declared(name).options.model_validate(TYPES[name].at("127.0.0.1:1"))
+    for shown in (repr(options), str(options), options.model_dump_json(), f"{options.model_dump()}"):
+        assert CANARY not in shown
+
+
+@pytest.mark.parametrize("name", [name for name, row in TYPES.items() if row.wrong])
+def test_a_refused_option_is_not_repeated(name: str) -> None:
+    with pytest.raises(ValidationError) as caught:
+        declared(name).options.model_validate(TYPES[name].wrong)
+    assert CANARY not in str(caught.value)
+    assert CANARY not in "".join(detail["msg"] for detail in caught.value.errors())
+
+
+# --- a network that misbehaves ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", types("network"))
+async def test_a_closed_port_is_unreachable(name: str, look: Look) -> None:
+    result = await look(configured(declared(name), TYPES[name].at(f"127.0.0.1:{free_port()}")))
+    assert (result.outcome, result.reason) == (Outcome.FAILURE, "unreachable")
+
+
+@pytest.mark.parametrize("name", types("network"))
+async def test_an_unknown_name_is_unreachable(name: str, look: Look) -> None:
+    result = await look(configured(declared(name), TYPES[name].at("no-such-host.invalid:4000"), timeout=2.0))
+    assert (result.outcome, result.reason) == (Outcome.FAILURE, "unreachable")
+
+
+@pytest.mark.parametrize("name", types("network"))
+async def test_a_host_that_swallows_packets_fails_by_the_deadline(name: str, look: Look) -> None:
+    with swallowing() as port:
+        result = await look(configured(declared(name), TYPES[name].at(f"127.0.0.1:{port}")))
+    assert result.outcome is Outcome.FAILURE
+    assert result.reason in {"unreachable", TIMEOUT}
+
+
+@pytest.mark.parametrize("peer", [*ANSWERS_NOTHING, *BABBLES])
+@pytest.mark.parametrize("name", types("network"))
+async def test_nothing_that_a_peer_does_makes_it_green_or_late(name: str, peer: str, look: Look) -> None:
+    probe_type = declared(name)
+    async with serving({**ANSWERS_NOTHING, **BABBLES}[peer]) as server:
+        result = await look(configured(probe_type, TYPES[name].at(f"127.0.0.1:{server.port}")))
+    if TYPES[name].silence_is_fine:
+        assert result.outcome is Outcome.SUCCESS
+        return
+    assert result.outcome is not Outcome.SUCCESS
+    if peer in ANSWERS_NOTHING:
+        assert result.outcome is Outcome.FAILURE, "a target that answers nothing is at fault itself"
+
+
+@pytest.mark.parametrize("name", [name for name in types("network") if not TYPES[name].silence_is_fine])
+async def test_a_run_that_was_cut_off_leaves_nothing_for_the_next(name: str, look: Look) -> None:
+    """After a hang the same probe, on the same port, says at once what is the matter now."""
+    probe_type = declared(name)
+    async with serving(replies.hangs) as server:
+        config = configured(probe_type, TYPES[name].at(f"127.0.0.1:{server.port}"))
+        assert (await look(config)).reason == TIMEOUT
+    assert (await look(config)).reason == "unreachable"
+
+
+# --- logins that are refused ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("status", [401, 403])
+async def test_http_says_when_it_is_not_let_in(status: int, look: Look) -> None:
+    async with serving(replies.says(replies.http(f"no {CANARY}", status))) as server:
+        result = await look(configured(declared("http"), TYPES["http"].at(f"127.0.0.1:{server.port}")))
+    assert (result.outcome, result.reason) == (Outcome.ERROR, "auth")
+
+
+async def test_whmcs_credentials_are_the_portals_own(look: Look) -> None:
+    body = f'{{"result": "error", "message": "Authentication Failed {CANARY}"}}'
+    async with serving(replies.says(replies.http(body, 403))) as server:
+        config = configured(declared("whmcs"), TYPES["whmcs"].at(f"127.0.0.1:{server.port}"))
+        result = await look(config)
+        again = await look(config, result.cursor)
+    assert {(each.outcome, each.reason) for each in (result, again)} == {(Outcome.FAILURE, "credentials")}
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize("name", ["redis", "replay"])
+async def test_a_login_that_redis_refuses_is_ours(name: str, look: Look, make_redis: MakeRedis) -> None:
+    server = make_redis({"requirepass": "another password"})
+    result = await look(configured(declared(name), TYPES[name].at(f"127.0.0.1:{server.port}"), timeout=2.0))
+    assert (result.outcome, declared(name).reason(result.reason).fault) == (Outcome.ERROR, Fault.ACCESS)
+
+
+async def test_a_login_that_postgres_refuses_is_ours(look: Look, postgres_url: str) -> None:
+    place = postgres_url.rpartition("@")[2].partition("/")[0]
+    result = await look(configured(declared("postgres"), TYPES["postgres"].at(place), timeout=2.0))
+    assert (result.outcome, declared("postgres").reason(result.reason).fault) == (Outcome.ERROR, Fault.ACCESS)
+
+
+# --- files that misbehave ---------------------------------------------------------------------------------------------
+
+
+def _missing(path: Path) -> None:
+    """Nothing is there."""
+
+
+FILES: Mapping[str, Callable[[Path], object]] = {
+    "missing": _missing,
+    "a folder": Path.mkdir,
+    "a pipe that nobody writes": os.mkfifo,
+    "a loop of links": lambda path: path.symlink_to(path),
+    "a device": lambda path: path.symlink_to("/dev/zero"),
+}
+
+
+@pytest.mark.parametrize("kind", FILES)
+@pytest.mark.parametrize("name", types("log"))
+async def test_what_is_no_file_is_never_green(name: str, kind: str, look: Look, tmp_path: Path) -> None:
+    probe_type = declared(name)
+    FILES[kind](tmp_path / "subject.log")
+    result = await look(configured(probe_type, TYPES[name].at(str(tmp_path / "subject.log")), timeout=2.0))
+    assert result.outcome is not Outcome.SUCCESS
+
+
+@pytest.mark.parametrize("content", [b"", b"\0" * 4096, os.urandom(65536), b"x" * 3_000_000, b"{" * 100_000 + b"\n"])
+@pytest.mark.parametrize("name", types("log"))
+async def test_garbage_in_a_file_is_counted_and_breaks_nothing(
+    name: str, content: bytes, look: Look, tmp_path: Path
+) -> None:
+    probe_type = declared(name)
+    (tmp_path / "subject.log").write_bytes(content)
+    config = configured(probe_type, TYPES[name].at(str(tmp_path / "subject.log")), timeout=5.0)
+    await look(config)
+    await look(config)
+
+
+# --- a new type -------------------------------------------------------------------------------------------------------
+
+WEATHER = '''
+"""A probe that somebody dropped in."""
+
+from monitor.core.probe import Fault, Measure, Options, ProbeType, Reading, Reason
+
+
+class WeatherOptions(Options):
+    city: str
+
+
+async def run(options, context):
+    return Reading({"temperature": 21.5})
+
+
+PROBE = ProbeType(
+    name="weather",
+    help="How warm it is.",
+    options=WeatherOptions,
+    measures={"temperature": Measure("Degrees")},
+    reasons={"storm": Reason(Fault.TARGET, "Close the windows.")},
+    run=run,
+    target_keys=frozenset({"city"}),
+)
+'''
+
+
+@pytest.fixture
+def dropped_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A further folder of `monitor.probes`, forgotten after the test."""
+    monkeypatch.setattr(monitor.probes, "__path__", [*monitor.probes.__path__, str(tmp_path)])
+    known = set(sys.modules)
+    discover.cache_clear()
+    yield tmp_path
+    for module in set(sys.modules) - known:
+        if module.startswith("monitor.probes."):
+            del sys.modules[module]
+    discover.cache_clear()
+
+
+async def test_a_new_probe_is_one_file(dropped_in: Path, look: Look) -> None:
+    (dropped_in / "weather.py").write_text(WEATHER)
+    (dropped_in / "_shared.py").write_text("raise RuntimeError('not a probe, so not loaded')")
+    result = await look(configured(discover()["weather"], {"city": "Tokyo"}))
+    assert (result.outcome, result.measurements) == (Outcome.SUCCESS, {"temperature": 21.5})
+
+
+def test_a_file_that_declares_another_name_is_told(dropped_in: Path) -> None:
+    (dropped_in / "climate.py").write_text(WEATHER)
+    with pytest.raises(TypeError, match='declares the type "weather"'):
+        discover()
