@@ -1,0 +1,1 @@
+"""What people are told, and how it gets there: the words of the pages, and the client of Alertmanager."""
