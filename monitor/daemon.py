@@ -15,29 +15,28 @@ from typing import TYPE_CHECKING
 import structlog
 
 from monitor import __version__
-from monitor.alerting.alertmanager import Alert, Notifier
+from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
 from monitor.alerting.pages import Facts, page_labels, page_words
 from monitor.clock import Clock, SystemClock
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.incident import Page
-from monitor.core.loading import ConfigError, Loaded
+from monitor.core.loading import Loaded
 from monitor.core.schedule import first_delay, missed, next_due, next_run
 from monitor.core.snapshot import MonitorView, Snapshot
+from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
 from monitor.store import Store
 from monitor.web import ReloadReport
 
 if TYPE_CHECKING:
-    from monitor.web.toolkit import WebConfigFile
+    from monitor.web.toolkit import WebFile
 
 log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
 WORDS_SECONDS = 60.0  # how old the words of an open page may grow
 RESOLVED_SECONDS = 900.0  # how long an ended page is still told to Alertmanager
-PAGE_LEASE_SECONDS = 12 * 3600.0  # a dead daemon must not "resolve" a live P1
-WATCHDOG_LEASE_SECONDS = 300.0
 ADOPTION_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 WATCHDOG_LABELS = {"alertname": "PortalMonitorWatchdog", "kind": "watchdog", "source": "push"}
@@ -50,7 +49,7 @@ class Daemon:
     """The running monitor. It is the `Source` of the web."""
 
     def __init__(
-        self, loaded: Loaded, load: Load, *, web_file: WebConfigFile | None = None, clock: Clock | None = None
+        self, loaded: Loaded, load: Load, *, web_file: WebFile | None = None, clock: Clock | None = None
     ) -> None:
         self._clock = clock or SystemClock()
         self._load, self._loaded, self._web_file = load, loaded, web_file
@@ -98,9 +97,10 @@ class Daemon:
                     await self._stop.wait()
                     log.info("stopping")
                     self._monitor = replace(self._monitor, ticking=False)
-                    for task in [*self._loops.values(), *tasks]:
-                        task.cancel()
+                    await self._stop_probes(list(self._loops))
                     await self._notifier.drain(DRAIN_SECONDS)
+                    for task in tasks:
+                        task.cancel()
         finally:
             await self._runner.close()
             self._store.close()
@@ -197,7 +197,7 @@ class Daemon:
         self._loaded = loaded
         self._runner.secrets = after.secrets
         await self._cycle.reconfigure(after, loaded.runbook)
-        await self._notifier.reconfigure(after.alertmanagers)
+        self._notifier.reconfigure(after.alertmanagers)
         await self._runner.retain(after.enabled())
         self._start_probes(config for config in after.enabled() if config.name not in self._loops)
         now = self._clock.now()
@@ -241,7 +241,7 @@ class Daemon:
         """With an empty store, take over the pages that Alertmanager still holds: somebody was told of them."""
         if not self._saved.empty or not self._loaded.config.alertmanagers:
             return
-        with contextlib.suppress(TimeoutError):
+        with contextlib.suppress(TimeoutError, AlertmanagerError):
             async with asyncio.timeout(ADOPTION_SECONDS):
                 held = await self._notifier.held()
                 await self._cycle.adopt((alert.labels, alert.starts_at) for alert in held)

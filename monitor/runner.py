@@ -8,8 +8,8 @@ connection does not hide that new clients are refused; and a failure on a held o
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 from typing import Any, Protocol
@@ -338,13 +338,3 @@ def _key(config: ProbeConfig) -> str:
         key: value.get_secret_value() if hasattr(value, "get_secret_value") else value for key, value in config.options
     }
     return f"{config.type.name} {plain}"
-
-
-@asynccontextmanager
-async def one_off(clock: Clock, secrets: frozenset[str]) -> AsyncIterator[Runner]:
-    """A runner for a single look around: keeps nothing, wakes nobody."""
-    runner = Runner(clock, secrets=secrets)
-    try:
-        yield runner
-    finally:
-        await runner.close()

@@ -78,7 +78,9 @@ def error(reason: str = "auth") -> Result:
     return Result("it", "made-up", at, at, 0.01, Outcome.ERROR, reason)
 
 
-def step(probe: ProbeConfig, state: ProbeState, result: Result, needs: Mapping[str, ProbeState] | None = None) -> ProbeState:
+def step(
+    probe: ProbeConfig, state: ProbeState, result: Result, needs: Mapping[str, ProbeState] | None = None
+) -> ProbeState:
     return level.show(level.judge(probe, state, result), needs or {}, result.at)
 
 
@@ -292,7 +294,9 @@ def test_no_history_without_a_successful_measurement_reaches_ok(
 
 
 @given(st.lists(_BAD | st.just("good"), max_size=60), st.lists(_BAD, min_size=1), st.integers(1, 5))
-def test_whatever_came_before_enough_bad_runs_in_a_row_are_not_ok(before: list[str], tail: list[str], count: int) -> None:
+def test_whatever_came_before_enough_bad_runs_in_a_row_are_not_ok(
+    before: list[str], tail: list[str], count: int
+) -> None:
     probe = config(fail_after=FailAfter(count, count), fail="load > 2")
     state = after(probe, [ok(load=0) if kind == "good" else _bad_result(kind) for kind in before])
     state = after(probe, [_bad_result(tail[0]) for _ in range(count)], state)

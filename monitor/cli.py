@@ -1,0 +1,292 @@
+"""The commands of `portal-monitor`; the only reader of configuration files and of the environment."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor import __version__
+from monitor.core.loading import Loaded
+from monitor.core.source import ConfigError, Problem
+
+if TYPE_CHECKING:
+    from monitor.core.snapshot import Snapshot
+
+EXIT_OK, EXIT_REFUSED, EXIT_BAD_CONFIG = 0, 1, 2
+EXIT_OF_LEVEL = {"ok": 0, "warn": 1, "fail": 2, "unknown": 3}
+EXIT_UNKNOWN = 3
+
+config_option = click.option(
+    "-c", "--config", "path", default="probes.yaml", show_default=True, help="What is watched, and how."
+)
+json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead of a table.")
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="portal-monitor")
+def main() -> None:
+    """Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
+
+    \b
+    portal-monitor check          is the configuration right, and how soon does it page?
+    portal-monitor probe redis    look at one thing now
+    portal-monitor run            keep watch
+    portal-monitor status         what is broken, since when, how bad
+    portal-monitor sandbox up     a small portal to try it all on
+    """
+
+
+@main.command()
+@config_option
+@click.option("--web.config.file", "web_config", help="TLS and passwords, in the Prometheus exporter-toolkit's format.")
+@click.option(
+    "--log-format", type=click.Choice(["auto", "console", "json", "logfmt"]), default="auto", show_default=True
+)
+@click.option(
+    "--log-level", type=click.Choice(["debug", "info", "warning", "error"]), default="info", show_default=True
+)
+def run(path: str, web_config: str | None, log_format: str, log_level: str) -> None:
+    """Keep watch until SIGTERM. SIGHUP reads the configuration again."""
+    from monitor.daemon import Daemon
+    from monitor.logging import configure
+    from monitor.store import StoreError
+
+    loaded = load_or_exit(path, EXIT_BAD_CONFIG)
+    configure(lambda: loaded.config.secrets, log_format, log_level)
+    web_file = _web_file(web_config)
+    try:
+        daemon = Daemon(loaded, lambda: load(path), web_file=web_file)
+    except StoreError as error:
+        _fail(str(error), EXIT_REFUSED)
+    asyncio.run(daemon.run())
+
+
+@main.command()
+@config_option
+@json_option
+def check(path: str, *, as_json: bool) -> None:
+    """Say everything that is wrong with the configuration, and how long an outage lasts before it pages."""
+    from monitor import terminal
+    from monitor.core.patience import report
+
+    try:
+        loaded = load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=not as_json)
+        count = len(error.problems)
+        _fail(f"{path}: {count} problem{'s' if count > 1 else ''}", EXIT_BAD_CONFIG)
+    rows = report(loaded.config, loaded.runbook)
+    terminal.show_check(loaded, rows, as_json=as_json)
+
+
+@main.command()
+def schema() -> None:
+    """Print the JSON Schema of probes.yaml and runbook.yaml, for editors."""
+    from monitor.core.schema import schema as schema_of
+    from monitor.probes import discover
+
+    click.echo(json.dumps(schema_of(discover()), indent=2))
+
+
+@main.command()
+@click.argument("names", nargs=-1, metavar="[NAME]...")
+@config_option
+@json_option
+def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
+    """Run probes once, now, and show what was measured. Needs run first; nothing is saved.
+
+    Exits with 0 ok, 1 warn, 2 fail, 3 unknown; of several, fail before unknown before warn.
+    """
+    from monitor import terminal
+    from monitor.glance import look_once
+    from monitor.logging import configure
+
+    loaded = load_or_exit(path, EXIT_UNKNOWN)
+    configure(lambda: loaded.config.secrets, "auto", "error")
+    unknown = [name for name in names if name not in loaded.config.probes]
+    if unknown:
+        from monitor.core.condition import did_you_mean
+
+        _fail(f'there is no probe "{unknown[0]}"{did_you_mean(unknown[0], loaded.config.probes)}', EXIT_UNKNOWN)
+    views = asyncio.run(look_once(loaded.config, names or tuple(item.name for item in loaded.config.enabled())))
+    terminal.show_probes(views, as_json=as_json)
+    sys.exit(_worst([view.level.value for view in views]))
+
+
+@main.command()
+@config_option
+@json_option
+def status(path: str, *, as_json: bool) -> None:
+    """What is broken, since when, how bad: from the running daemon, or from its store when it is down."""
+    from monitor import terminal
+
+    loaded = load_or_exit(path, EXIT_UNKNOWN)
+    answer: Mapping[str, Any] | None = _ask(loaded, "GET", "/api/v1/status")
+    if answer is None:
+        answer = _status_from_store(loaded)
+    terminal.show_status(answer, as_json=as_json)
+    sys.exit(_worst([item["level"] for item in answer["probes"]]))
+
+
+@main.command("alert-test")
+@config_option
+@click.option("--severity", type=click.Choice(["P1", "P2", "P3", "P4"]), default="P1", show_default=True)
+@click.option("--timeout", "seconds", type=float, default=10.0, show_default=True, help="Seconds to wait.")
+def alert_test(path: str, severity: str, seconds: float) -> None:
+    """Send one synthetic page of this severity end to end through every Alertmanager, and resolve it."""
+    from monitor.alerting.rehearsal import send_test_page
+
+    loaded = load_or_exit(path, EXIT_REFUSED)
+    if not loaded.config.alertmanagers:
+        _fail(f"{path}: no alertmanagers are configured", EXIT_REFUSED)
+    reports = asyncio.run(send_test_page(loaded.config, severity, seconds))
+    for report in reports:
+        click.echo(f"{'ok  ' if report.ok else 'FAIL'} {report.url}: {report.text}")
+    sys.exit(EXIT_OK if all(report.ok for report in reports) else EXIT_REFUSED)
+
+
+@main.command()
+@click.argument("file")
+@click.option("-c", "--config", "path", default=None, help="Where the probe is configured; default probes.yaml.")
+@click.option("--probe", "name", help="Read it as this log probe would.")
+@json_option
+def scan(file: str, path: str | None, name: str | None, *, as_json: bool) -> None:
+    """What a log probe sees in a whole file."""
+    from monitor import terminal
+
+    terminal.show_scan(file, _log_options(file, path, name), as_json=as_json)
+
+
+class _Sandbox(click.Group):
+    """The sandbox's commands, imported when they are used."""
+
+    def _group(self) -> click.Group:
+        from monitor.sandbox.commands import sandbox
+
+        return sandbox
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return self._group().list_commands(ctx)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
+        return self._group().get_command(ctx, name)
+
+
+main.add_command(_Sandbox("sandbox", help="A small portal to watch, with outages to order."))
+
+
+# --- reading ---------------------------------------------------------------------------------------------------------
+
+
+def load(path: str) -> Loaded:
+    """The configuration at this path and the runbook it names. ConfigError tells every problem."""
+    from monitor.core.loading import load as load_text
+    from monitor.probes import discover
+
+    try:
+        text = Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError([Problem(path, 1, 1, f"cannot be read: {error.strerror}")]) from None
+    return load_text(path, text, types=discover(), env=os.environ, read=lambda name: Path(name).read_bytes())
+
+
+def load_or_exit(path: str, code: int) -> Loaded:
+    """The same for a command that can do nothing without it."""
+    try:
+        return load(path)
+    except ConfigError as error:
+        for problem in error.problems:
+            click.echo(str(problem), err=True)
+        sys.exit(code)
+
+
+def _web_file(path: str | None) -> Any:
+    if path is None:
+        return None
+    from monitor.web import toolkit
+
+    try:
+        return toolkit.load(Path(path))
+    except toolkit.WebFileError as error:
+        _fail(str(error), EXIT_BAD_CONFIG)
+
+
+def _ask(loaded: Loaded, method: str, route: str) -> dict[str, Any] | None:
+    """What the running daemon answers; None if none is running here."""
+    import httpx
+
+    web = loaded.config.web
+    host = "127.0.0.1" if web.host in {"0.0.0.0", "::", ""} else web.host
+    token = Path(loaded.config.store).parent / "token"
+    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if _readable(token) else {}
+    try:
+        answer = httpx.request(method, f"http://{host}:{web.port}{route}", headers=headers, timeout=5, trust_env=False)
+        answer.raise_for_status()
+        body: dict[str, Any] = answer.json()
+    except (httpx.HTTPError, ValueError):
+        return None
+    return body
+
+
+def _readable(path: Path) -> bool:
+    return os.access(path, os.R_OK)
+
+
+def _status_from_store(loaded: Loaded) -> Mapping[str, Any]:
+    from monitor.store import StoreError, read
+    from monitor.web.api import status_json
+
+    try:
+        saved, _ = read(Path(loaded.config.store))
+    except StoreError as error:
+        _fail(f"the daemon is not running, and {error}", EXIT_UNKNOWN)
+    return status_json(_snapshot_of(loaded, saved))
+
+
+def _snapshot_of(loaded: Loaded, saved: Any) -> Snapshot:
+    """What a store holds, as the daemon would show it."""
+    from types import MappingProxyType
+
+    from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
+
+    views = {}
+    for name, config in loaded.config.probes.items():
+        row = saved.probes.get(name)
+        views[name] = ProbeView(config) if row is None else ProbeView(
+            config, row.state.level, row.state.reason, row.state.since,
+            MappingProxyType({why: state.shown for why, state in row.state.whys.items()}),
+            row.state.unconfirmed, row.result, row.state.last_success_at, row.tally,
+        )  # fmt: skip
+    at = saved.seen[2] if saved.seen else 0.0
+    incidents = tuple(item for item in saved.incidents if item.open)
+    return Snapshot(at, loaded.config, loaded.runbook, MonitorView(__version__, at, at), views, incidents=incidents)
+
+
+def _log_options(file: str, path: str | None, name: str | None) -> Any:
+    from monitor.probes.log import PROBE
+
+    if name is None and path is None:
+        return PROBE.options.model_validate({"path": file})
+    loaded = load_or_exit(path or "probes.yaml", EXIT_BAD_CONFIG)
+    found = [item for item in loaded.config.probes.values() if item.type.name == "log" and name in {None, item.name}]
+    if not found:
+        _fail(f'there is no log probe "{name}"', EXIT_BAD_CONFIG)
+    return found[0].options
+
+
+def _worst(levels: list[str]) -> int:
+    ranks: Callable[[str], int] = ["ok", "warn", "unknown", "fail"].index
+    return EXIT_OF_LEVEL[max(levels, key=ranks, default="unknown")]
+
+
+def _fail(message: str, code: int) -> Any:
+    click.echo(f"portal-monitor: {message}", err=True)
+    sys.exit(code)

@@ -1,0 +1,144 @@
+"""What the commands print: tables for people on a terminal, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+from rich.text import Text
+
+from monitor.core.snapshot import ProbeView
+from monitor.web.api import probe_json
+from monitor.web.words import clean, quantity
+
+if TYPE_CHECKING:
+    from monitor.core.loading import Loaded
+
+_STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "magenta"}
+_SIGN = {"ok": "✓", "warn": "!", "fail": "✗", "unknown": "?"}
+
+
+def show_probes(views: Sequence[ProbeView], *, as_json: bool) -> None:
+    """What one look measured."""
+    rows = [probe_json(view) for view in views]
+    if as_json:
+        _print_json(rows)
+    else:
+        _print_probes(Console(highlight=False), rows)
+
+
+def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
+    """What is broken, since when, how bad."""
+    if as_json:
+        _print_json(answer)
+        return
+    console = Console(highlight=False)
+    open_ = [item for item in answer["incidents"] if item["state"] != "resolved"]
+    for item in open_:
+        head = Text(f"{item['severity']} ", style="bold red" if item["severity"] in {"P1", "P2"} else "yellow")
+        console.print(head + Text(f"{item['title']}  {item['state']} since {_clock(item['started_at'])}", style="bold"))
+        cause = f"a symptom of {item['parent']}" if item["parent"] else f"because of {', '.join(item['why'])}"
+        console.print(Text(f"   {item['key']}: {cause}"))
+    if not open_:
+        console.print(Text("No open incident.", style="green"))
+    console.print()
+    _print_probes(console, answer["probes"])
+
+
+def show_check(loaded: Loaded, rows: Iterable[Any], *, as_json: bool) -> None:
+    """The configuration is right: its warnings, and how long an outage lasts before it pages."""
+    rows = list(rows)
+    if as_json:
+        _print_json({"warnings": [str(item) for item in loaded.warnings], "rules": [asdict(row) for row in rows]})
+        return
+    console = Console(highlight=False)
+    for warning in loaded.warnings:
+        console.print(Text("warning: ", style="yellow") + Text(str(warning)))
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("scenario", "severity", "when", "held for", "pages after"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(str(cell)) for cell in row.cells()))
+    console.print(table)
+    probes = len(loaded.config.enabled())
+    console.print(Text(f"{', '.join(loaded.files)}: good. {probes} probes, {len(loaded.runbook.scenarios)} scenarios."))
+
+
+def show_scan(path: str, options: Any, *, as_json: bool) -> None:
+    """What a log probe sees in a whole file, with a progress bar while it reads."""
+    from monitor.logs.scan import scan_file
+
+    try:
+        if as_json:
+            _print_json(scan_file(path, options).as_json())
+            return
+        with Progress(transient=True) as progress:
+            task = progress.add_task(f"reading {path}", total=None)
+            summary = scan_file(
+                path, options, progress=lambda done, total: progress.update(task, completed=done, total=total)
+            )
+    except OSError as error:
+        raise click.ClickException(f"{path}: {error.strerror}") from error
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in summary.rows():
+        table.add_row(Text(name, style="dim"), Text(clean(str(value))))
+    Console(highlight=False).print(table)
+
+
+def _print_probes(console: Console, rows: Sequence[Any]) -> None:
+    table = Table(box=None, pad_edge=False, header_style="dim")
+    for name in ("", "probe", "level", "reason", "took", "measured"):
+        table.add_column(name, overflow="fold")
+    for row in rows:
+        level = row["level"]
+        took = "" if row["duration_seconds"] is None else quantity("duration_seconds", row["duration_seconds"])
+        said = row["detail"] if row["run_reason"] else ""
+        reason = f"{row['reason']}: {said}" if said else row["reason"]
+        table.add_row(
+            Text(_SIGN[level], style=_STYLE[level]),
+            Text(row["name"], style="bold"),
+            Text(level if row["enabled"] else "disabled", style=_STYLE[level]),
+            Text(clean(reason)),
+            Text(took),
+            Text(clean(_measured(row)), style="dim"),
+        )
+    console.print(table)
+    for row in rows:
+        if row["advice"] and row["level"] != "ok":
+            console.print(Text(f"{row['name']}: ", style="bold") + Text(clean(row["advice"])))
+
+
+def _measured(row: Mapping[str, Any]) -> str:
+    """The measurements, those with a limit first and marked where it was exceeded."""
+    limits: dict[str, str] = {}
+    for condition in row["conditions"]:
+        if condition["holds"]:
+            limits[condition["measurement"]] = condition["text"]
+    names = dict.fromkeys([*(item["measurement"] for item in row["conditions"]), *row["measurements"]])
+    shown = []
+    for name in names:
+        value = row["measurements"].get(name)
+        if value is not None:
+            mark = f" (over the limit: {limits[name]})" if name in limits else ""
+            shown.append(f"{name} {_number(name, value)}{mark}")
+    return ", ".join(shown)
+
+
+def _number(name: str, value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{part or 'all'}={quantity(name, number)}" for part, number in value.items())
+    return quantity(name, value)
+
+
+def _clock(at: str | None) -> str:
+    return at.replace("T", " ").replace("Z", " UTC") if at else "?"
+
+
+def _print_json(value: object) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
