@@ -18,6 +18,7 @@ from pydantic import (
 )
 
 from monitor.core.probe import (
+    COMMON_REASONS,
     Fault,
     Measure,
     Options,
@@ -48,6 +49,7 @@ from monitor.probes._exchange import (
 AUTH = "auth"
 REDIRECT = "redirect"
 TOO_LARGE = "too-large"
+OTHERS = "others"  # the check, there wherever `checks` are, of the parts that they do not name
 
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -122,7 +124,7 @@ class HttpOptions(Options):
 
     @model_validator(mode="after")
     def _names_are_free(self) -> HttpOptions:
-        if taken := sorted(set(self.checks) & {"timeout", *REASONS, *MEASURES}):
+        if taken := sorted(set(self.checks) & {"run", OTHERS, *COMMON_REASONS, *REASONS, *MEASURES}):
             raise ValueError(f'checks: "{taken[0]}" already means something here; name the check otherwise')
         return self
 
@@ -144,13 +146,13 @@ class HttpOptions(Options):
 async def run(options: HttpOptions, context: ProbeContext) -> Reading:
     """Ask once, on a fresh connection, and judge the answer by its status and, where told, by its body.
 
-    A 5xx whose body names the part that is down is no failure: the BFF is up, and that part is a why of its own.
+    A 5xx with a body that speaks for the parts in `checks` is no failure: the BFF is up, and each part is a why.
     """
     journey = Journey(context.now)
     async with journey.within(context.timeout_seconds):
         answer = await _final_answer(options, journey)
     document = _document(options, answer)
-    checks = _checks(options, document)
+    checks = _checks(options, answer, document)
     reading = Reading(
         {
             "duration_seconds": journey.seconds,
@@ -200,9 +202,12 @@ def _document(options: HttpOptions, answer: Answer) -> object:
         return health.MISSING
 
 
-def _checks(options: HttpOptions, document: object) -> dict[str, bool]:
+def _checks(options: HttpOptions, answer: Answer, document: object) -> dict[str, bool]:
+    """The parts that say whether they are well, and OTHERS: a bad status that none of them explains is another's."""
     verdicts = {name: health.verdict(health.pick(document, path)) for name, path in options.checks.items()}
-    return {name: good for name, good in verdicts.items() if good is not None}
+    named = {name: good for name, good in verdicts.items() if good is not None}
+    explained = options.accepts(answer.status) or False in named.values()
+    return {**named, OTHERS: explained} if named else {}
 
 
 def _values(options: HttpOptions, document: object) -> dict[str, float]:
@@ -232,9 +237,9 @@ def _complaint(
 ) -> tuple[str, str] | None:
     """The reason and detail of an answer that is no success; None for one that is.
 
-    A 5xx is excused only by a part that the body calls bad: if all the parts we know are well, something else is not.
+    A health page that is down in parts answers 5xx and is up itself.
     """
-    told = 500 <= answer.status < 600 and False in checks.values()
+    told = 500 <= answer.status < 600 and bool(checks)
     if not options.accepts(answer.status) and not told:
         reason = {401: AUTH, 403: AUTH, 407: AUTH, 429: THROTTLED}.get(answer.status, STATUS)
         return reason, answer.words
@@ -245,11 +250,15 @@ def _complaint(
     return None
 
 
+def _check_names(options: HttpOptions) -> frozenset[str]:
+    return frozenset({*options.checks, OTHERS}) if options.checks else frozenset()
+
+
 def _parts(options: HttpOptions) -> Mapping[str, frozenset[str]]:
     tls = parse_url(options.url.get_secret_value()).tls or options.follow_redirects
     return {
         "phase_seconds": frozenset(PHASES) - (frozenset() if tls else {"tls"}),
-        "check": frozenset(options.checks),
+        "check": _check_names(options),
         "value": frozenset(options.values),
     }
 
@@ -262,6 +271,6 @@ PROBE = ProbeType(
     reasons=REASONS,
     run=run,
     target_keys=frozenset({"url"}),
-    checks=lambda options: frozenset(options.checks),
+    checks=_check_names,
     parts=_parts,
 )
