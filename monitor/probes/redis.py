@@ -253,7 +253,7 @@ def _before(context: ProbeContext) -> dict[str, Any] | None:
 
 PROBE = ProbeType(
     name="redis",
-    help=__doc__,
+    help="Redis answers and takes writes; its memory and clients are within limits.",
     options=RedisOptions,
     measures=MEASURES,
     reasons=REASONS,
