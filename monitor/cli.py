@@ -32,7 +32,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="portal-monitor")
 def main() -> None:
-    """Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
+    r"""Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
 
     \b
     portal-monitor check          is the configuration right, and how soon does it page?
@@ -57,15 +57,16 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
     from monitor.daemon import Daemon
     from monitor.logging import configure
     from monitor.store import StoreError
+    from monitor.web.server import ListenError
 
     loaded = load_or_exit(path, EXIT_BAD_CONFIG)
     configure(lambda: loaded.config.secrets, log_format, log_level)
-    web_file = _web_file(web_config)
     try:
-        daemon = Daemon(loaded, lambda: load(path), web_file=web_file)
-    except StoreError as error:
-        _fail(str(error), EXIT_REFUSED)
-    asyncio.run(daemon.run())
+        web_config_file = _checked_web_config(web_config)
+        daemon = Daemon(loaded, lambda: load(path), web_config_file=web_config_file)
+        asyncio.run(daemon.run())
+    except* (StoreError, ListenError) as errors:
+        _fail("; ".join(str(error) for error in errors.exceptions), EXIT_REFUSED)
 
 
 @main.command()
@@ -208,15 +209,16 @@ def load_or_exit(path: str, code: int) -> Loaded:
         sys.exit(code)
 
 
-def _web_file(path: str | None) -> Any:
+def _checked_web_config(path: str | None) -> Path | None:
     if path is None:
         return None
     from monitor.web import toolkit
 
     try:
-        return toolkit.load(Path(path))
+        toolkit.load(Path(path))
     except toolkit.WebFileError as error:
         _fail(str(error), EXIT_BAD_CONFIG)
+    return Path(path)
 
 
 def _ask(loaded: Loaded, method: str, route: str) -> dict[str, Any] | None:

@@ -3,34 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import secrets
 import signal
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from types import MappingProxyType
-from typing import TYPE_CHECKING
 
 import structlog
+from pydantic import SecretStr
 
 from monitor import __version__
 from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
 from monitor.alerting.pages import Facts, page_labels, page_words
 from monitor.clock import Clock, SystemClock
-from monitor.core.config import Config, ProbeConfig
+from monitor.core.config import ProbeConfig
 from monitor.core.incident import Page
 from monitor.core.loading import Loaded
-from monitor.core.schedule import first_delay, missed, next_due, next_run
+from monitor.core.schedule import first_delay, missed, next_run
 from monitor.core.snapshot import MonitorView, Snapshot
 from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
 from monitor.store import Store
 from monitor.web import ReloadReport
-
-if TYPE_CHECKING:
-    from monitor.web.toolkit import WebFile
 
 log = structlog.get_logger()
 
@@ -49,10 +45,10 @@ class Daemon:
     """The running monitor. It is the `Source` of the web."""
 
     def __init__(
-        self, loaded: Loaded, load: Load, *, web_file: WebFile | None = None, clock: Clock | None = None
+        self, loaded: Loaded, load: Load, *, web_config_file: Path | None = None, clock: Clock | None = None
     ) -> None:
         self._clock = clock or SystemClock()
-        self._load, self._loaded, self._web_file = load, loaded, web_file
+        self._load, self._loaded, self._web_config_file = load, loaded, web_config_file
         config = loaded.config
         self._store = Store(Path(config.store))
         self._saved = self._store.load()
@@ -88,12 +84,14 @@ class Daemon:
                 tasks.append(group.create_task(self._notifier.run(), name="notifier"))
                 await self._adopt()
                 await self._cycle.start(self._saved)
-                async with serve(self, self._loaded.config.web, token=token, web_file=self._web_file) as address:
+                async with serve(
+                    self, self._loaded.config.web, token, web_config_file=self._web_config_file, clock=self._clock
+                ) as served:
                     tasks += [group.create_task(self._pass_time(), name="time"), group.create_task(self._reword())]
                     self._start_probes(self._loaded.config.enabled())
                     self._monitor = replace(self._monitor, ticking=True)
-                    log.info("started", version=__version__, probes=len(self._loops), address=address)
-                    started(address)
+                    log.info("started", version=__version__, probes=len(self._loops), address=served.url)
+                    started(served.url)
                     await self._stop.wait()
                     log.info("stopping")
                     self._monitor = replace(self._monitor, ticking=False)
@@ -241,7 +239,7 @@ class Daemon:
         """With an empty store, take over the pages that Alertmanager still holds: somebody was told of them."""
         if not self._saved.empty or not self._loaded.config.alertmanagers:
             return
-        with contextlib.suppress(TimeoutError, AlertmanagerError):
+        with suppress(TimeoutError, AlertmanagerError):
             async with asyncio.timeout(ADOPTION_SECONDS):
                 held = await self._notifier.held()
                 await self._cycle.adopt((alert.labels, alert.starts_at) for alert in held)
@@ -306,10 +304,10 @@ def _difference(before: Loaded, after: Loaded) -> ReloadReport:
     )
 
 
-def write_token(path: Path) -> str:
+def write_token(path: Path) -> SecretStr:
     """A new token for changes over HTTP, in a file that only this user can read."""
     token = secrets.token_urlsafe(32)
     path.unlink(missing_ok=True)
     path.touch(mode=0o600)
     path.write_text(token + "\n")
-    return token
+    return SecretStr(token)

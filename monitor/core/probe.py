@@ -15,8 +15,8 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, SecretStr
 
-Json = None | bool | int | float | str | list["Json"] | dict[str, "Json"]
-"""A value that the store can keep."""
+Json = Any
+"""A value that the store can keep: None, a bool, a number, a text, or lists and dictionaries of these."""
 
 Value = float | Mapping[str, float]
 """A measurement: a number in base units, or one for each part (`{"whmcs": 1.2}`); the part "" is the whole."""

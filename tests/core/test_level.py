@@ -37,12 +37,13 @@ TYPE = ProbeType(
     checks=lambda options: frozenset({"cache"}),
 )
 
+THREE = FailAfter(3, 3)
 UNCHECKED = replace(TYPE, checks=lambda options: frozenset())
 
 
 def config(
     *,
-    fail_after: FailAfter = FailAfter(3, 3),
+    fail_after: FailAfter = THREE,
     recover_after: int = 2,
     warn: str = "",
     fail: str = "",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -66,7 +67,7 @@ BOOK = runbook(replace(REDIS, parent_of=("performance",)), DATABASE, PERFORMANCE
 WELL = {name: probe(Level.OK) for name in ("redis", "bff", "postgres", "errors", "portal")}
 
 
-def at(now: float, since: dict | None = None, **states: ProbeState) -> dict[str, Verdict]:
+def at(now: float, since: dict[severity.RuleKey, float] | None = None, **states: ProbeState) -> dict[str, Verdict]:
     return severity.evaluate(BOOK, {**WELL, **states}, since or {}, now)
 
 
@@ -186,7 +187,7 @@ def test_an_incident_does_not_resolve_while_a_rule_of_it_ripens() -> None:
 
 
 @given(st.lists(st.sampled_from([P1, P2, P3, None, "unknown"]), max_size=40))
-def test_an_incident_resolves_only_from_monitoring_and_never_gets_less_severe(moments: list) -> None:
+def test_an_incident_resolves_only_from_monitoring_and_never_gets_less_severe(moments: list[Any]) -> None:
     last: Incident | None = None
     for number, moment in enumerate(moments):
         said = verdict(None, unknown=True) if moment == "unknown" else verdict(moment)
@@ -217,7 +218,7 @@ def test_one_first_page_for_each_severity_of_an_opening() -> None:
 
 
 @pytest.mark.parametrize("change", [{"parent": "portal-unreachable"}, {"state": State.MONITORING}])
-def test_a_symptom_or_an_incident_that_is_clear_pages_nobody(change: dict) -> None:
+def test_a_symptom_or_an_incident_that_is_clear_pages_nobody(change: dict[str, Any]) -> None:
     assert escalation.due_pages(replace(opened(), **change), [], 1001, parent_coming=False) == []
 
 
