@@ -1,0 +1,177 @@
+"""The routes: what is answered under which address. Every answer comes from one snapshot."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import json
+from dataclasses import asdict
+from typing import Any
+
+from pydantic import SecretStr
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from monitor.clock import Clock
+from monitor.core.snapshot import Snapshot
+from monitor.metrics import negotiate, render
+from monitor.web import Source
+from monitor.web.api import incidents_json, openapi, probe_json, probes_json, status_json
+from monitor.web.console import STATIC, Console, static
+from monitor.web.guard import Endpoint, Guard, refuse
+from monitor.web.live import FullError, Live
+from monitor.web.toolkit import Toolkit
+
+_WORTH_PACKING_BYTES = 1000
+_FOR_EVER = "public, max-age=31536000, immutable"
+
+
+def build(source: Source, live: Live, console: Console, *, token: SecretStr, toolkit: Toolkit, clock: Clock) -> ASGIApp:
+    """The application. `live` is the caller's to run and to close."""
+    app = Starlette(exception_handlers={HTTPException: _refused, Exception: _refused})
+    guard = Guard(app, source, token, toolkit, clock)
+    pages = _Pages(source, live, console)
+    reads: dict[str, Endpoint] = {
+        "/metrics": _Scrapes(source).metrics,
+        "/-/healthy": pages.healthy,
+        "/-/ready": pages.ready,
+        "/": pages.console,
+        "/events": pages.events,
+        "/probes/{name}": pages.probe,
+        "/static/{name}": pages.static,
+        "/api/v1/status": pages.status,
+        "/api/v1/probes": pages.probes,
+        "/api/v1/probes/{name}": pages.probe_as_json,
+        "/api/v1/incidents": pages.incidents,
+        "/api/v1/openapi.json": pages.openapi,
+    }
+    changes: dict[str, Endpoint] = {"/-/reload": pages.reload}
+    app.router.routes.extend(Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in reads.items())
+    app.router.routes.extend(
+        Route(path, guard.change(endpoint), methods=["POST"]) for path, endpoint in changes.items()
+    )
+    return guard
+
+
+class _Scrapes:
+    """The exposition, rendered off the event loop and once per snapshot and format, however many scrape."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self._rendering = asyncio.Lock()
+        self._snapshot: Snapshot | None = None
+        self._bodies: dict[tuple[str, bool], bytes] = {}
+
+    async def metrics(self, request: Request) -> Response:
+        content_type, packed = negotiate(request.headers.get("accept", "")), _takes_gzip(request)
+        async with self._rendering:
+            body = await self._body(content_type, packed)
+        headers = {"Content-Type": content_type, "Vary": "Accept, Accept-Encoding"}
+        return Response(body, headers=headers | ({"Content-Encoding": "gzip"} if packed else {}))
+
+    async def _body(self, content_type: str, packed: bool) -> bytes:
+        snapshot = self._source.snapshot()
+        if snapshot is not self._snapshot:
+            self._snapshot, self._bodies = snapshot, {}
+        if (content_type, packed) not in self._bodies:
+            body, _ = await asyncio.to_thread(render, snapshot, content_type, gzip=packed)
+            self._bodies[content_type, packed] = body
+        return self._bodies[content_type, packed]
+
+
+class _Pages:
+    """Everything else."""
+
+    def __init__(self, source: Source, live: Live, console: Console) -> None:
+        self._source = source
+        self._live = live
+        self._console = console
+        self._reloading = asyncio.Lock()
+
+    async def healthy(self, _: Request) -> Response:
+        return PlainTextResponse("healthy\n")
+
+    async def ready(self, _: Request) -> Response:
+        """Ready is: the configuration is loaded and the scheduler ticks. It says nothing about the targets."""
+        if self._source.snapshot().monitor.ticking:
+            return PlainTextResponse("ready\n")
+        return PlainTextResponse("not ready: the scheduler does not run on time\n", 503)
+
+    async def reload(self, _: Request) -> Response:
+        async with self._reloading:
+            report = await self._source.reload()
+        return _json({"ok": report.ok, **asdict(report)}, 200 if report.ok else 500)
+
+    async def console(self, request: Request) -> Response:
+        return await _page(request, await self._live.page())
+
+    async def events(self, _: Request) -> Response:
+        try:
+            stream = self._live.subscribe()
+        except FullError:
+            return refuse(503, "Too many consoles are open.")
+        return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
+
+    async def probe(self, request: Request) -> Response:
+        snapshot, name = self._source.snapshot(), request.path_params["name"]
+        view = snapshot.probes.get(name)
+        if view is None:
+            return await _page(request, self._console.missing("such probe"), 404)
+        return await _page(request, await asyncio.to_thread(self._console.probe, snapshot, view))
+
+    async def static(self, request: Request) -> Response:
+        name = request.path_params["name"]
+        if name not in STATIC:
+            return refuse(404, "There is no such file.")
+        return Response(static(name), headers={"Content-Type": STATIC[name], "Cache-Control": _FOR_EVER})
+
+    async def status(self, _: Request) -> Response:
+        return _json(status_json(self._source.snapshot()))
+
+    async def probes(self, _: Request) -> Response:
+        return _json(probes_json(self._source.snapshot()))
+
+    async def probe_as_json(self, request: Request) -> Response:
+        snapshot = self._source.snapshot()
+        view = snapshot.probes.get(request.path_params["name"])
+        if view is None:
+            return refuse(404, "There is no such probe.")
+        return _json(probe_json(view, snapshot.config.secrets))
+
+    async def incidents(self, _: Request) -> Response:
+        return _json(incidents_json(self._source.snapshot()))
+
+    async def openapi(self, _: Request) -> Response:
+        return _json(openapi(self._source.snapshot().monitor.version))
+
+
+def _json(content: Any, status: int = 200) -> Response:
+    body = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
+    return Response(body, status, media_type="application/json")
+
+
+async def _page(request: Request, html: str, status: int = 200) -> Response:
+    body = html.encode("utf-8", "replace")
+    if len(body) < _WORTH_PACKING_BYTES or not _takes_gzip(request):
+        return HTMLResponse(body, status, {"Vary": "Accept-Encoding"})
+    packed = await asyncio.to_thread(gzip.compress, body, 1)
+    return HTMLResponse(packed, status, {"Vary": "Accept-Encoding", "Content-Encoding": "gzip"})
+
+
+def _takes_gzip(request: Request) -> bool:
+    for offer in request.headers.get("accept-encoding", "").replace(" ", "").lower().split(","):
+        name, _, weight = offer.partition(";q=")
+        if name == "gzip":
+            return not weight or bool(weight.strip("0."))
+    return False
+
+
+async def _refused(_: Request, error: Exception) -> Response:
+    status = error.status_code if isinstance(error, HTTPException) else 500
+    said = {404: "There is nothing at this address.", 405: "This address does not take that method."}
+    headers = getattr(error, "headers", None)
+    return refuse(status, said.get(status, "Refused."), headers)

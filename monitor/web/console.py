@@ -1,0 +1,339 @@
+"""The console: what an engineer sees at three in the morning, as HTML made from one snapshot.
+
+A page is made of pieces, each with an id: the sentence, the incidents, one row per probe, the monitor itself. A piece
+depends on what it shows and on nothing else, times are absolute in it, so a piece is sent again only when it changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib import resources
+from urllib.parse import urlsplit
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from monitor.core.condition import Condition
+from monitor.core.incident import Incident, Page
+from monitor.core.probe import is_secret, is_secret_url
+from monitor.core.quantity import format_duration
+from monitor.core.runbook import Level
+from monitor.core.snapshot import ProbeView, Snapshot
+from monitor.web.words import State, advice, clean, filled, iso, label, measured, overall, quantity, title
+
+ICONS: Mapping[str, str] = {"ok": "✓", "warn": "▲", "fail": "✕", "unknown": "?"}
+"""A level's sign: its shape tells it from the others where colours do not."""
+
+STATIC: Mapping[str, str] = {
+    "app.css": "text/css; charset=utf-8",
+    "app.js": "text/javascript; charset=utf-8",
+    "icon.svg": "image/svg+xml",
+}
+
+_RANK = {Level.FAIL: 0, Level.UNKNOWN: 1, Level.WARN: 2, Level.OK: 3}
+_SWITCHED_OFF = 4
+_UNJUDGED_SHOWN = 3  # measurements shown of a probe that has no limits
+
+Pieces = Mapping[str, str]
+"""HTML by the id of its element."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """One limit: the level it means, as written, and where it stands on the meter (0-100)."""
+
+    level: str
+    text: str
+    at: float
+
+
+@dataclass(frozen=True, slots=True)
+class Gauge:
+    """A measurement beside its limits. `width` is None where it was not measured."""
+
+    name: str
+    value: str
+    limits: tuple[Limit, ...] = ()
+    level: str = "ok"
+    width: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One probe, as a row of the table."""
+
+    name: str
+    type: str
+    level: str
+    rank: int
+    reason: str
+    advice: str
+    detail: str
+    since: float | None
+    last_success_at: float | None
+    gauges: tuple[Gauge, ...]
+    checks: tuple[tuple[str, bool], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A link of the runbook; without an address it is shown as text."""
+
+    text: str
+    url: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """One incident."""
+
+    incident: Incident
+    title: str
+    impact: str
+    service: str
+    severity_name: str
+    respond: str
+    parent: str
+    why: tuple[tuple[str, str], ...]  # a term of the rule and the probe it speaks of, if there is one
+    pages: tuple[Page, ...]
+    steps: tuple[str, ...]
+    diagnosis: tuple[str, ...]
+    links: tuple[Link, ...]
+
+
+class Console:
+    """Turns snapshots into pages. May be used in any thread, `pieces` in one at a time."""
+
+    def __init__(self) -> None:
+        self._templates = Environment(
+            loader=PackageLoader("monitor.web"),
+            autoescape=True,
+            undefined=StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+        )
+        self._templates.globals |= {"icons": ICONS, "version": _version()}
+        self._templates.filters |= {"iso": iso, "when": _when, "clock": _clock_time, "duration": format_duration}
+        self._macros = self._templates.get_template("pieces.html").module
+        self._rows: dict[str, tuple[ProbeView, str]] = {}
+
+    def pieces(self, snapshot: Snapshot) -> Pieces:
+        """All that changes on the console, in the order of the page: worst probes first."""
+        views = sorted(snapshot.probes.values(), key=_rank)
+        self._rows = {view.config.name: self._row(view, snapshot) for view in views}
+        return {
+            "state": self._piece("state", overall(snapshot)),
+            "incidents": self._piece("incidents", *_cards(snapshot)),
+            **{_row_id(name): html for name, (_, html) in self._rows.items()},
+            "monitor": self._piece("monitor", snapshot),
+        }
+
+    def _row(self, view: ProbeView, snapshot: Snapshot) -> tuple[ProbeView, str]:
+        kept = self._rows.get(view.config.name)
+        if kept and kept[0] is view:
+            return kept
+        return view, self._piece("probe", row(view, snapshot.config.secrets), _row_id(view.config.name))
+
+    def _piece(self, macro: str, *arguments: object) -> str:
+        return str(getattr(self._macros, macro)(*arguments))
+
+    def page(self, snapshot: Snapshot, pieces: Pieces) -> str:
+        """The whole console."""
+        # The pieces are HTML already, escaped by the templates that made them.
+        safe = {name: Markup(html) for name, html in pieces.items()}  # noqa: S704
+        state = overall(snapshot)
+        return self._templates.get_template("console.html").render(snapshot=snapshot, state=state, pieces=safe)
+
+    def probe(self, snapshot: Snapshot, view: ProbeView) -> str:
+        """The page of one probe: everything its last run brought home, beside how it is configured."""
+        return self._templates.get_template("probe.html").render(
+            snapshot=snapshot,
+            view=view,
+            row=row(view, snapshot.config.secrets),
+            target=target(view),
+            measurements=tuple(_measurements(view, snapshot)),
+            details=_details(view, snapshot),
+        )
+
+    def missing(self, what: str) -> str:
+        """The page for an address that names nothing."""
+        return self._templates.get_template("missing.html").render(what=what)
+
+
+def title_of(state: State) -> str:
+    """The title of the browser's tab: the state is seen even in the background."""
+    return f"{ICONS[state.tone]} {state.sentence}"
+
+
+def row(view: ProbeView, secrets: frozenset[str]) -> Row:
+    """One probe as the console shows it."""
+    result = view.result
+    return Row(
+        name=view.config.name,
+        type=view.config.type.name,
+        level=str(view.level) if view.config.enabled else "off",
+        rank=_rank(view),
+        reason=view.reason,
+        advice=advice(view),
+        detail=clean(result.detail, secrets) if result else "",
+        since=view.since,
+        last_success_at=view.last_success_at,
+        gauges=tuple(_gauges(view)),
+        checks=tuple(sorted(result.checks.items())) if result else (),
+    )
+
+
+def _rank(view: ProbeView) -> int:
+    return _RANK[view.level] if view.config.enabled else _SWITCHED_OFF
+
+
+def _row_id(name: str) -> str:
+    return f"probe-{name}"
+
+
+def _gauges(view: ProbeView) -> Iterator[Gauge]:
+    """What has limits, beside them; of a probe without limits, what it measures first."""
+    limits: dict[tuple[str, str | None], list[tuple[str, Condition]]] = {}
+    for level, conditions in (("warn", view.config.warn), ("fail", view.config.fail)):
+        for condition in conditions:
+            limits.setdefault((condition.name, condition.part), []).append((level, condition))
+    for group in limits.values():
+        yield _judged(view, group)
+    if not limits and view.result:
+        plain = ((name, value) for name, value in view.result.measurements.items() if isinstance(value, int | float))
+        for name, value in list(plain)[:_UNJUDGED_SHOWN]:
+            yield Gauge(label(name), quantity(name, value))
+
+
+def _judged(view: ProbeView, group: list[tuple[str, Condition]]) -> Gauge:
+    condition = group[0][1]
+    measurements = view.result.measurements if view.result else {}
+    found = measured(condition, measurements)
+    scale = _scale(condition.name, [one.limit for _, one in group], found[1] if found else 0.0)
+    limits = tuple(Limit(level, f"{level} {_comparison(one)}", _share(one.limit, scale)) for level, one in group)
+    if found is None:
+        return Gauge(label(condition.why), "not measured", limits, "unknown")
+    holding = [level for level, one in group if one.holds(measurements)]
+    name = label(condition.why) + (f" of {found[0]}" if found[0] and not condition.part else "")
+    worst = "fail" if "fail" in holding else "warn" if holding else "ok"
+    return Gauge(name, quantity(condition.name, found[1]), limits, worst, _share(found[1], scale))
+
+
+def _comparison(condition: Condition) -> str:
+    return f"{condition.op} {condition.text.partition(condition.op)[2].strip()}"
+
+
+def _scale(name: str, limits: list[float], value: float) -> float:
+    """What the whole width of a meter stands for: 100 % of a ratio that has limits of that size, else some room."""
+    most = max(*limits, value, 0.0)
+    return 1.0 if name.endswith("_ratio") and 0.2 <= most <= 1 else most * 1.15
+
+
+def _share(value: float, scale: float) -> float:
+    return round(min(max(value / scale, 0.0), 1.0) * 100, 1) if scale else 0.0
+
+
+def _cards(snapshot: Snapshot) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
+    """Open incidents, causes before their symptoms and the worse before the better; and those resolved lately."""
+    cards = [_card(incident, snapshot) for incident in snapshot.incidents]
+    opened = sorted(
+        (card for card in cards if card.incident.open),
+        key=lambda card: (card.incident.parent is not None, card.incident.severity, card.incident.opened_at),
+    )
+    return tuple(opened), tuple(card for card in cards if not card.incident.open)
+
+
+def _card(incident: Incident, snapshot: Snapshot) -> Card:
+    scenario = snapshot.runbook.scenarios.get(incident.scenario)
+    severity = snapshot.runbook.severities.get(incident.severity)
+    parent = snapshot.runbook.scenarios.get(incident.parent or "")
+    return Card(
+        incident=incident,
+        title=title(incident, snapshot),
+        impact=filled(scenario.impact, snapshot) if scenario else "",
+        service=scenario.service if scenario else "",
+        severity_name=severity.name if severity else "",
+        respond=format_duration(severity.respond) if severity else "",
+        parent=filled(parent.title, snapshot) if parent else incident.parent or "",
+        why=tuple((term, _probe_of(term, snapshot)) for term in incident.why),
+        pages=tuple(page for page in snapshot.pages if page.incident == incident.key),
+        steps=tuple(filled(step.do, snapshot) for step in scenario.steps) if scenario else (),
+        diagnosis=tuple(filled(line, snapshot) for line in scenario.diagnosis) if scenario else (),
+        links=tuple(_link(link) for link in scenario.links) if scenario else (),
+    )
+
+
+def _probe_of(term: str, snapshot: Snapshot) -> str:
+    name = term.partition("@")[0].partition("/")[0]
+    return name if name in snapshot.probes else ""
+
+
+def _link(text: str) -> Link:
+    return Link(text, text if text.startswith(("https://", "http://")) else "")
+
+
+def target(view: ProbeView) -> str:
+    """What the probe watches, without what could be a secret: of a URL only scheme, host and port."""
+    kind = view.config.type
+    shown = []
+    for key in sorted(kind.target_keys):
+        value, metadata = getattr(view.config.options, key, None), kind.options.model_fields[key].metadata
+        if is_secret_url(metadata) and value is not None:
+            shown.append(f"{key}: {_address(value.get_secret_value())}")
+        elif value is not None and not is_secret(metadata):
+            shown.append(f"{key}: {value}")
+    return "; ".join(shown)
+
+
+def _address(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return "not shown"
+    return f"{parts.scheme}://{parts.hostname or ''}{port}"
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One number of the last run, or of one part of it."""
+
+    name: str
+    part: str
+    value: str
+    help: str
+
+
+def _measurements(view: ProbeView, snapshot: Snapshot) -> Iterator[Measured]:
+    for name, value in (view.result.measurements if view.result else {}).items():
+        measure = view.config.type.measures.get(name)
+        parts = value if isinstance(value, Mapping) else {"": value}
+        for part, number in parts.items():
+            shown = clean(part, snapshot.config.secrets)
+            yield Measured(name, shown, quantity(name, number), measure.help if measure else "")
+
+
+def _details(view: ProbeView, snapshot: Snapshot) -> Mapping[str, str]:
+    details = view.result.details if view.result else {}
+    return {key: clean(text, snapshot.config.secrets) for key, text in details.items()}
+
+
+def _when(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%-d %b %H:%M:%S} UTC"
+
+
+def _clock_time(at: float) -> str:
+    return f"{datetime.fromtimestamp(at, UTC):%H:%M} UTC"
+
+
+def static(name: str) -> bytes:
+    """The content of one of the files in STATIC."""
+    return (resources.files("monitor.web") / "static" / name).read_bytes()
+
+
+def _version() -> str:
+    """Changes whenever a static file does, so that browsers may keep them for ever."""
+    return hashlib.sha256(b"".join(static(name) for name in STATIC)).hexdigest()[:12]

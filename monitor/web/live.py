@@ -1,0 +1,125 @@
+"""The console's live side: one rendering for everyone who looks, and a stream of what changed since."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from monitor.clock import Clock
+from monitor.core.snapshot import Snapshot
+from monitor.web import Source
+from monitor.web.console import Console, Pieces, title_of
+from monitor.web.words import overall
+
+PAUSE_SECONDS = 1.0
+"""At most one rendering in so long, however fast snapshots follow each other and however many look."""
+
+BEAT_SECONDS = 10.0
+MOST_STREAMS = 100
+
+
+class FullError(Exception):
+    """As many consoles are open as we serve."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A snapshot, rendered."""
+
+    snapshot: Snapshot
+    pieces: Pieces
+
+
+class Live:
+    """Renders the console off the event loop and tells open consoles what changed."""
+
+    def __init__(self, source: Source, console: Console, clock: Clock) -> None:
+        self._source = source
+        self._console = console
+        self._clock = clock
+        self._rendering = asyncio.Lock()
+        self._shown: Shown | None = None
+        self._news = asyncio.Event()
+        self._closed = False
+        self.streams = 0
+
+    async def run(self) -> None:
+        """Tell the streams of every change, until cancelled."""
+        seen = self._source.snapshot()
+        while True:
+            if self._source.snapshot() is seen:
+                await self._source.changed()
+            seen = self._source.snapshot()
+            self._tell()
+            await self._clock.sleep(PAUSE_SECONDS)
+
+    def close(self) -> None:
+        """End every stream."""
+        self._closed = True
+        self._tell()
+
+    def _tell(self) -> None:
+        self._news.set()
+        self._news = asyncio.Event()
+
+    async def shown(self) -> Shown:
+        """The present snapshot, rendered once for all who ask."""
+        async with self._rendering:
+            snapshot = self._source.snapshot()
+            if self._shown is None or self._shown.snapshot is not snapshot:
+                self._shown = Shown(snapshot, await asyncio.to_thread(self._console.pieces, snapshot))
+            return self._shown
+
+    async def page(self) -> str:
+        """The whole console as HTML."""
+        shown = await self.shown()
+        return await asyncio.to_thread(self._console.page, shown.snapshot, shown.pieces)
+
+    def subscribe(self) -> AsyncIterator[bytes]:
+        """A stream of server-sent events. Raises FullError when too many look already."""
+        if self.streams >= MOST_STREAMS:
+            raise FullError
+        return self._stream()
+
+    async def _stream(self) -> AsyncIterator[bytes]:
+        self.streams += 1
+        try:
+            yield b"retry: 2000\n\n"
+            sent: Pieces | None = None
+            while not self._closed:
+                news = self._news
+                shown = await self.shown()
+                if sent is not None and sent.keys() != shown.pieces.keys():
+                    yield _event("again", {})
+                    return
+                if message := self._message(shown, sent or {}):
+                    yield message
+                sent = shown.pieces
+                while not await _comes(news):
+                    yield _event("beat", {"at": self._clock.now()})
+        finally:
+            self.streams -= 1
+
+    def _message(self, shown: Shown, sent: Pieces) -> bytes:
+        changed = {name: html for name, html in shown.pieces.items() if sent.get(name) != html}
+        if not changed:
+            return b""
+        title = title_of(overall(shown.snapshot))
+        order = [name for name in shown.pieces if name.startswith("probe-")]
+        return _event("pieces", {"at": self._clock.now(), "title": title, "order": order, "pieces": changed})
+
+
+async def _comes(event: asyncio.Event) -> bool:
+    """Whether the event comes before it is time for a sign of life."""
+    try:
+        async with asyncio.timeout(BEAT_SECONDS):
+            await event.wait()
+    except TimeoutError:
+        return False
+    return True
+
+
+def _event(name: str, data: object) -> bytes:
+    return f"event: {name}\ndata: {json.dumps(data, separators=(',', ':'))}\n\n".encode()
