@@ -5,18 +5,18 @@ from __future__ import annotations
 import asyncio
 import errno
 import functools
-import ipaddress
 import socket
 import ssl
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import aiohappyeyeballs
 from pydantic import AfterValidator
 
 from monitor.core.probe import TIMEOUT, Fault, Measure, ProbeError, Reading, Reason, Value
+from monitor.probes._lookup import Addresses, lookup
 
 PHASES = ("resolve", "connect", "tls", "processing", "transfer")
 
@@ -138,7 +138,7 @@ async def connected(
 
     Raises ProbeError: `unreachable` (name, route, refusal, reset), `tls` or `certificate` (expired).
     """
-    addresses = await _lookup(journey, host, port)
+    addresses = await _resolve(journey, host, port)
     sock = await _dial(journey, addresses, f"{host}:{port}")
     streams = await (_secure(journey, sock, addresses, host, ca_file) if tls else asyncio.open_connection(sock=sock))
     try:
@@ -155,18 +155,15 @@ def broken(journey: Journey, error: OSError, peer: str) -> ProbeError:
     return journey.failure(UNREACHABLE, f"{peer}: {words}")
 
 
-async def _lookup(journey: Journey, host: str, port: int) -> Sequence[Any]:
-    loop = asyncio.get_running_loop()
+async def _resolve(journey: Journey, host: str, port: int) -> Addresses:
     with journey.during("resolve"):
-        if _is_address(host):  # needs no thread, so that a dead name server cannot delay it
-            return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
         try:
-            return await loop.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+            return await lookup(host, port)
         except socket.gaierror as error:
             raise journey.failure(UNREACHABLE, f"DNS: {host}: {error.strerror}") from None
 
 
-async def _dial(journey: Journey, addresses: Sequence[Any], peer: str) -> socket.socket:
+async def _dial(journey: Journey, addresses: Addresses, peer: str) -> socket.socket:
     with journey.during("connect"):
         try:
             sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_STAGGER_SECONDS)
@@ -178,7 +175,7 @@ async def _dial(journey: Journey, addresses: Sequence[Any], peer: str) -> socket
 
 
 async def _secure(
-    journey: Journey, sock: socket.socket, addresses: Sequence[Any], host: str, ca_file: Path | None
+    journey: Journey, sock: socket.socket, addresses: Addresses, host: str, ca_file: Path | None
 ) -> Streams:
     with journey.during("tls"):
         try:
@@ -196,12 +193,12 @@ async def _secure(
             raise broken(journey, error, f"{host}, in the TLS handshake") from None
 
 
-async def _read_unverified(journey: Journey, addresses: Sequence[Any], host: str) -> None:
+async def _read_unverified(journey: Journey, addresses: Addresses, host: str) -> None:
     """Read the dates of a certificate that was not accepted, on a connection of its own that sends nothing.
 
     OpenSSL forgets a certificate that it refuses, and the days left must not vanish when they matter most.
     """
-    context = ssl.create_default_context()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
     try:
         sock = await aiohappyeyeballs.start_connection(addresses, happy_eyeballs_delay=_STAGGER_SECONDS)
@@ -223,13 +220,6 @@ def _note_certificate(journey: Journey, streams: Streams) -> None:
 
 def _untrusted(journey: Journey, error: ssl.SSLCertVerificationError) -> ProbeError:
     return journey.failure(CERTIFICATE if error.verify_code == _EXPIRED else TLS, error.verify_message.rstrip("."))
-
-
-def _is_address(host: str) -> bool:
-    try:
-        return bool(ipaddress.ip_address(host))
-    except ValueError:
-        return False
 
 
 def _context(ca_file: Path | None) -> ssl.SSLContext:

@@ -6,6 +6,7 @@ and the size cap on *decompressed* bytes are what the probes are about, and clie
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import ssl
 import zlib
@@ -32,7 +33,7 @@ THROTTLED_REASON = Reason(
 )
 
 _COMPRESSED = frozenset({"gzip", "x-gzip", "deflate"})
-_READ_BYTES = 16 * 1024
+_READ_BYTES = 4 * 1024  # at once: a thousand events of the protocol at worst, some 20 ms
 _HEAD_BYTES = 64 * 1024
 
 
@@ -182,6 +183,8 @@ class _Conversation:
         while not isinstance(event := await self._next(), h11.Response):
             if not isinstance(event, h11.InformationalResponse):
                 raise h11.RemoteProtocolError("no response")
+            if self.received > _HEAD_BYTES:
+                raise h11.RemoteProtocolError("informational answers without end")
         return event
 
     async def body_of(self, head: h11.Response) -> Answer:
@@ -192,7 +195,8 @@ class _Conversation:
         try:
             while isinstance(event := await self._next(), h11.Data):
                 body.add(event.data)
-                if body.full or self.received > 2 * self.max_bytes + _HEAD_BYTES:  # the wrapping alone is too much
+                wrapping = self.received - body.received
+                if body.full or wrapping > body.received + 2 * _HEAD_BYTES:  # chunks of one byte would cost us dearly
                     return Answer(head.status_code, headers, bytes(body.data), Defect.TOO_LARGE)
         except (h11.RemoteProtocolError, OSError):
             return Answer(head.status_code, headers, bytes(body.data), Defect.BROKEN)
@@ -204,6 +208,7 @@ class _Conversation:
         while (event := self.protocol.next_event()) is h11.NEED_DATA:
             data = await self.reader.read(_READ_BYTES)
             self.received += len(data)
+            await asyncio.sleep(0)  # a reader with a full buffer would not let anybody else run
             self.protocol.receive_data(data)
         return event  # type: ignore[return-value]  # NEED_DATA is gone
 
@@ -215,6 +220,7 @@ class _Body:
         self.max_bytes = max_bytes
         self.coding = coding
         self.data = bytearray()
+        self.received = 0  # bytes, before decompression
         self.full = False
         self._inflate = zlib.decompressobj(wbits=47) if coding in _COMPRESSED else None  # gzip or zlib, as it says
 
@@ -226,6 +232,7 @@ class _Body:
         return self.coding == "identity" or not self.data
 
     def add(self, received: bytes) -> None:
+        self.received += len(received)
         room = self.max_bytes - len(self.data) + 1
         plain = self._inflate.decompress(received, room) if self._inflate else received[:room]
         self.data += plain[: room - 1]
