@@ -188,7 +188,7 @@ async def connected(url: SecretStr) -> AsyncIterator[Connection]:
         await connection.disconnect(nowait=True)
 
 
-async def ask(connection: Connection, *commands: Sequence[str | bytes | int]) -> list[Reply]:
+async def ask(connection: Connection, *commands: Sequence[object]) -> list[Reply]:
     """The replies to these commands, sent at once. Raises what the library raises when no reply comes."""
     await connection.send_packed_command(connection.pack_commands(commands), check_health=False)
     return [await _reply(connection) for _ in commands]
