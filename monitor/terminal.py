@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +14,14 @@ from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
+from monitor.core.runbook import Severity
 from monitor.core.snapshot import ProbeView
 from monitor.web.api import probe_json
 from monitor.web.words import clean, quantity
 
 if TYPE_CHECKING:
     from monitor.core.loading import Loaded
+    from monitor.core.patience import Patience
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "magenta"}
 _SIGN = {"ok": "✓", "warn": "!", "fail": "✗", "unknown": "?"}
@@ -51,23 +54,54 @@ def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
     _print_probes(console, answer["probes"])
 
 
-def show_check(loaded: Loaded, rows: Iterable[Any], *, as_json: bool) -> None:
+def show_check(loaded: Loaded, rows: Sequence[Patience], *, as_json: bool) -> None:
     """The configuration is right: its warnings, and how long an outage lasts before it pages."""
-    rows = list(rows)
     if as_json:
-        _print_json({"warnings": [str(item) for item in loaded.warnings], "rules": [asdict(row) for row in rows]})
+        rules = [{name: _finite(value) for name, value in asdict(row).items()} for row in rows]
+        _print_json({"warnings": [str(item) for item in loaded.warnings], "rules": rules})
         return
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     for warning in loaded.warnings:
         console.print(Text("warning: ", style="yellow") + Text(str(warning)))
+    console.print()
+    console.print(Text("How long an outage lasts before it pages:", style="bold"))
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("scenario", "severity", "when", "held for", "pages after"):
-        table.add_column(name, overflow="fold")
+    table.add_column("scenario", no_wrap=True)
+    table.add_column("", no_wrap=True)
+    table.add_column("pages after", no_wrap=True, justify="right")
+    table.add_column("never if over in", no_wrap=True, justify="right")
+    table.add_column("when", overflow="fold", ratio=1)
+    last = ""
     for row in rows:
-        table.add_row(*(Text(str(cell)) for cell in row.cells()))
-    console.print(table)
+        style = "bold red" if row.severity.at_least(Severity.P2) else "yellow"
+        after = f"{_short(row.soonest)} to {_short(row.latest)}" if math.isfinite(row.soonest) else "never: disabled"
+        table.add_row(
+            Text(row.scenario if row.scenario != last else "", style="bold"),
+            Text(str(row.severity), style=style),
+            Text(after),
+            Text(_short(row.passes) if math.isfinite(row.passes) else ""),
+            Text(row.rule),
+        )
+        last = row.scenario
+    Console(highlight=False, width=max(console.width, 100)).print(table)
     probes = len(loaded.config.enabled())
-    console.print(Text(f"{', '.join(loaded.files)}: good. {probes} probes, {len(loaded.runbook.scenarios)} scenarios."))
+    console.print()
+    console.print(Text(f"{', '.join(loaded.files)}: good; {probes} probes, {len(loaded.runbook.scenarios)} scenarios."))
+
+
+def _short(seconds: float) -> str:
+    """`45 s`, `6 min 12 s`, `1 h 5 min`."""
+    whole = round(seconds)
+    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    words = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes) + [f"{rest} s"] * bool(rest and not hours)
+    return " ".join(words) or "0 s"
+
+
+def _finite(value: object) -> object:
+    """JSON knows no infinity: a rule that can never page has no time at which it does."""
+    if isinstance(value, Severity):
+        return str(value)
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def show_scan(path: str, options: Any, *, as_json: bool) -> None:
