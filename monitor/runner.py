@@ -53,16 +53,19 @@ class LoopWatch:
         self._clock = clock
         self._ticked = clock.monotonic()
         self._stalled = -1e9
+        self._running = False
         self.lag_seconds = 0.0  # the worst of the last ticks, decaying
 
     async def run(self) -> None:
+        self._ticked, self._running = self._clock.monotonic(), True
         while True:
             await asyncio.sleep(_TICK_SECONDS)
             self._look()
 
     def stalled_since(self, begun: float) -> bool:
         """Whether the loop stood still for over a second at some time since `begun` (monotonic)."""
-        self._look()
+        if self._running:
+            self._look()
         return self._stalled >= begun
 
     def _look(self) -> None:

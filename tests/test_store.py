@@ -1,0 +1,162 @@
+"""The store: what is saved is there again, together or not at all, for one daemon at a time."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from monitor.core.incident import Event, Incident, Page, State
+from monitor.core.level import ProbeState, WhyState
+from monitor.core.probe import Outcome, Result
+from monitor.core.runbook import Level, Severity
+from monitor.core.snapshot import Tally
+from monitor.store import Changes, Locked, SavedProbe, Store, StoreError, read
+
+INCIDENT = Incident(
+    "redis-20261123-1702", "redis", State.INVESTIGATING, Severity.P2, Severity.P2, 100.0, 130.0, why=("redis",)
+)
+PAGE = Page(INCIDENT.key, 1, Severity.P2, "L1", labels={"scenario": "redis"}, due_at=130.0, fired_at=131.0)
+PROBE = SavedProbe(
+    "digest",
+    ProbeState({"run": WhyState(Level.FAIL, "off", failing_since=100.0, shown=Level.FAIL)}, Level.FAIL, "run", 130.0),
+    {"offset": 12},
+    Tally({"unreachable": 2}, 1, 0, (1, 0, 0, 0, 0, 0, 0, 0, 0), 0.5),
+    Result("redis", "redis", 100.0, 5.0, 0.1, Outcome.FAILURE, "unreachable", measurements={"a": {"": 1.0, "b": 2.0}}),
+)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "state.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    made = Store(path)
+    yield made
+    made.close()
+
+
+async def test_everything_that_is_saved_is_there_again(path: Path) -> None:
+    store = Store(path)
+    assert store.load().empty
+    event = Event(INCIDENT.key, 1, 130.0, "opened", "P2: redis")
+    opened = {("redis", Severity.P2): 3}
+    rules = {("redis", "P2 any redis"): 100.0}
+    changes = Changes({"redis": PROBE}, (), dict(rules), (INCIDENT,), (PAGE,), (event,), opened, {"log": b"\x00\xff"})
+    assert await store.save(changes)
+    store.close()
+    again = Store(path)
+    saved = again.load()
+    assert saved.probes == {"redis": PROBE}
+    assert (saved.rules, saved.incidents, saved.pages, saved.opened) == (rules, (INCIDENT,), (PAGE,), opened)
+    assert (again.events(INCIDENT.key), again.resource("log"), saved.empty) == ([event], b"\x00\xff", False)
+    again.close()
+
+
+async def test_an_event_or_page_that_is_saved_twice_is_there_once(store: Store) -> None:
+    event = Event(INCIDENT.key, 1, 130.0, "opened", "P2: redis")
+    for _ in range(2):
+        await store.save(Changes(incidents=(INCIDENT,), pages=(PAGE,), events=(event,)))
+    assert store.events(INCIDENT.key) == [event]
+    assert len(store.load().pages) == 1
+
+
+async def test_one_scenario_has_one_open_incident(store: Store) -> None:
+    await store.save(Changes(incidents=(INCIDENT,)))
+    second = replace(INCIDENT, key="redis-20261123-1800")
+    assert not await store.save(Changes(incidents=(second,)))
+    assert [item.key for item in store.load().incidents] == [INCIDENT.key]
+
+
+async def test_a_second_daemon_is_refused_and_let_in_when_the_first_is_gone(path: Path) -> None:
+    first = Store(path)
+    with pytest.raises(Locked, match="another portal-monitor"):
+        Store(path)
+    first.close()
+    Store(path).close()
+
+
+def test_a_newer_schema_is_refused_in_one_line(path: Path) -> None:
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+    with pytest.raises(StoreError, match="newer portal-monitor"):
+        Store(path)
+
+
+def test_a_folder_that_cannot_be_made_is_told_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="file"):
+        Store(tmp_path / "file" / "state.db")
+
+
+def test_reading_a_store_that_is_not_there_says_so(path: Path) -> None:
+    with pytest.raises(StoreError, match="no store yet"):
+        read(path)
+
+
+async def test_a_reader_sees_what_a_running_daemon_saved(store: Store, path: Path) -> None:
+    await store.save(Changes({"redis": PROBE}, incidents=(INCIDENT,)))
+    saved, events = read(path)
+    assert (saved.probes, saved.incidents, events) == ({"redis": PROBE}, (INCIDENT,), {INCIDENT.key: []})
+
+
+async def test_what_cannot_be_written_is_said_kept_and_written_later(store: Store, path: Path) -> None:
+    blocker = sqlite3.connect(path, isolation_level=None)
+    store._db.execute("PRAGMA busy_timeout = 50")
+    blocker.execute("BEGIN EXCLUSIVE")
+    assert not await store.save(Changes(incidents=(INCIDENT,)))
+    assert "locked" in store.error
+    blocker.execute("COMMIT")
+    blocker.close()
+    async with asyncio.timeout(10):
+        while store.error:
+            await asyncio.sleep(0.05)
+    assert store.load().incidents == (INCIDENT,)
+
+
+WRITER = """
+import asyncio, sys
+from dataclasses import replace
+from pathlib import Path
+from monitor.core.incident import Event, Incident, State
+from monitor.core.runbook import Severity
+from monitor.store import Changes, Store
+
+async def main():
+    store = Store(Path(sys.argv[1]))
+    for number in range(1, 100000):
+        item = Incident(f"redis-{number}", "redis", State.RESOLVED, Severity.P2, Severity.P2, number, number)
+        events = tuple(Event(item.key, n, number, "kind", "text") for n in (1, 2, 3))
+        assert await store.save(Changes(incidents=(replace(item, resolved_at=4e9),), events=events))
+        print(number, flush=True)
+
+asyncio.run(main())
+"""
+
+
+def test_a_killed_writer_leaves_whole_moments_and_all_that_were_confirmed(path: Path) -> None:
+    for _ in range(5):
+        path.unlink(missing_ok=True)
+        with subprocess.Popen([sys.executable, "-c", WRITER, str(path)], stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for line in writer.stdout:
+                if int(line) == 20:
+                    break
+            os.kill(writer.pid, signal.SIGKILL)
+            confirmed = max([20, *(int(line) for line in writer.stdout)])
+        store = Store(path)
+        keys = [item.key for item in store.load().incidents]
+        assert len(keys) in {confirmed, confirmed + 1}
+        assert all(len(store.events(key)) == 3 for key in keys)
+        store.close()
