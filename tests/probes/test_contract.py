@@ -11,12 +11,14 @@ import math
 import os
 import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from redis import Redis
 
 import monitor.probes
 from monitor.clock import SystemClock
@@ -202,6 +204,65 @@ def test_an_unknown_key_is_refused(name: str) -> None:
     probe_type = declared(name)
     with pytest.raises(ValidationError, match="Extra inputs"):
         probe_type.options.model_validate({**TYPES[name].at("127.0.0.1:1"), "no_such_key": 1})
+
+
+LEAST: Mapping[str, str] = {  # the measurements that operators script against
+    "redis": "ping_seconds memory_used_bytes memory_max_bytes memory_used_ratio clients_used_ratio"
+    " evicted_keys_per_second rejected_connections_per_second hit_ratio",
+    "postgres": "query_seconds connections connections_limit connections_used_ratio idle_in_transaction"
+    " longest_transaction_seconds longest_query_seconds locks_waiting stats_visible",
+    "replay": "age_seconds keys",
+    "http": "duration_seconds status certificate_left_seconds phase_seconds",
+    "tcp": "connect_seconds",
+    "whmcs": "duration_seconds",
+    "log": "lines error_lines requests requests_per_second server_errors error_ratio latency_mean_seconds"
+    " latency_p95_seconds silent_seconds",
+}
+ONLY_AT_TIMES = {"memory_max_bytes", "hit_ratio", "certificate_left_seconds"}  # a limit, lookups, TLS
+
+
+@pytest.mark.parametrize("name", TYPES)
+def test_the_documented_measurements_are_declared(name: str) -> None:
+    assert set(LEAST[name].split()) <= set(declared(name).measures)
+
+
+HEALTH = replies.http('{"checks": {"cache": "ok"}}')
+WHMCS = replies.http('{"result": "success", "whmcs": {"version": "8.0.0"}}')
+LINE = '{"level":30,"time":%d,"req":{"id":1,"method":"GET","url":"/"},"res":{"statusCode":200},"responseTime":12}\n'
+
+
+@asynccontextmanager
+async def healthy(name: str, request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Raw]:
+    """Options for a target of this type that is well: a real server, or for a vendor one that answers as documented."""
+    if name in {"redis", "replay"}:
+        url = request.getfixturevalue("redis_server").url
+        with Redis.from_url(url) as client:
+            client.set("sf:pe:replay:/event/Order__e", "12907414")
+        yield {**TYPES[name].at(""), "url": url}
+    elif name == "postgres":
+        yield {"url": request.getfixturevalue("postgres_url")}
+    elif name == "log":
+        (folder / "combined.log").write_text("")
+        yield TYPES[name].at(str(folder / "combined.log"))
+    else:
+        async with serving(replies.says(WHMCS if name == "whmcs" else HEALTH)) as server:
+            yield TYPES[name].at(f"127.0.0.1:{server.port}")
+
+
+@pytest.mark.parametrize("name", TYPES)
+async def test_a_target_that_is_well_is_green_and_measured(
+    name: str, request: pytest.FixtureRequest, tmp_path: Path, look: Look
+) -> None:
+    probe_type = declared(name)
+    async with healthy(name, request, tmp_path) as raw:
+        config = configured(probe_type, raw, timeout=5.0)
+        first = await look(config)
+        if name == "log":
+            lines = [LINE % (1000 * SystemClock().now()) for _ in range(50)]
+            (tmp_path / "combined.log").write_text("".join(lines))
+        second = await look(config, first.cursor)
+    assert (first.outcome, second.outcome) == (Outcome.SUCCESS, Outcome.SUCCESS), (first, second)
+    assert set(LEAST[name].split()) - ONLY_AT_TIMES <= set(second.measurements)
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
