@@ -77,10 +77,22 @@ def _listen(value: object) -> tuple[str, int]:
 def _http_url(value: str) -> str:
     match = re.fullmatch(r"https?://([^\s/?#]+)[^\s?#]*", value)
     if not match:
-        raise ValueError("write an address such as https://host:9093, without ? or #")
+        raise ValueError("write an address such as https://host:port, without ? or #")
     if "@" in match[1]:
         raise ValueError("a login does not belong in this address; use the keys for it")
     return value.rstrip("/")
+
+
+def _name(value: str) -> str:
+    if not NAME.fullmatch(value):
+        raise ValueError(NAME_RULE)
+    return value
+
+
+def _not_hammering(seconds: float) -> float:
+    if seconds < 0.05:
+        raise ValueError("this often would be a load on what is watched; write at least 50ms")
+    return seconds
 
 
 def _clock_time(value: str) -> str:
@@ -112,6 +124,7 @@ Samples = Annotated[
         }
     ),
 ]
+Pace = Annotated[Duration, AfterValidator(_not_hammering)]
 Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
@@ -120,7 +133,7 @@ HttpUrl = Annotated[str, AfterValidator(_http_url)]
 
 
 class DefaultsKeys(Keys):
-    interval: Duration = 30.0
+    interval: Pace = 30.0
     """How often a probe runs."""
     timeout: Duration = 5.0
     """The hard deadline of one run; shorter than the interval."""
@@ -128,7 +141,7 @@ class DefaultsKeys(Keys):
     """How many failing samples confirm a level: 3 (in a row) or "3 of 5"."""
     recover_after: Annotated[int, Field(ge=1, le=100)] = 2
     """How many good samples in a row bring it back."""
-    retry_interval: Duration = 1.0
+    retry_interval: Pace = 1.0
     """How soon to look again while a change is not confirmed."""
 
 
@@ -144,7 +157,7 @@ class ProbeKeys(Keys):
     """Which implementation."""
     enabled: bool = True
     """false: does not run, but its name stays valid."""
-    interval: Duration | None = None
+    interval: Pace | None = None
     """How often it runs."""
     timeout: Duration | None = None
     """The hard deadline of one run; shorter than the interval."""
@@ -152,7 +165,7 @@ class ProbeKeys(Keys):
     """How many failing samples confirm a level: 3 (in a row) or "3 of 5"."""
     recover_after: Annotated[int, Field(ge=1, le=100)] | None = None
     """How many good samples in a row bring it back."""
-    retry_interval: Duration | None = None
+    retry_interval: Pace | None = None
     """How soon to look again while a change is not confirmed."""
     warn: Texts = ()
     """Conditions on measurements, any of which means warn: memory_used_ratio > 80%"""
@@ -269,7 +282,7 @@ class RuleKeys(Keys):
 
 
 class VendorKeys(Keys):
-    name: Annotated[str, Field(pattern=NAME.pattern)]
+    name: Annotated[str, AfterValidator(_name)]
     when: Texts = ()
     """Terms, one of which must hold; none: any rule of the scenario."""
     unresolved: Delay = 0.0

@@ -154,11 +154,12 @@ class _ProbesReader:
             return None
         probe_type = self._type(path, values)
         common = {key: value for key, value in values.items() if key in ProbeKeys.model_fields}
-        keys = validated(ProbeKeys, common, self.document, path, self.problems) if "type" in values else None
+        keys = validated(ProbeKeys, common | {"type": "known"}, self.document, path, self.problems)
         if probe_type is None:
             return None
         options = self._options(path, {key: value for key, value in values.items() if key not in common}, probe_type)
         if keys is None or options is None:
+            self._check_conditions(path, values, probe_type)
             return None
         probe = self._timed(
             path, keys, defaults, ProbeConfig(name, probe_type, options, 0, 0, defaults.fail_after, 1, 0)
@@ -169,10 +170,10 @@ class _ProbesReader:
     def _type(self, path: Path, values: Mapping[str, Any]) -> ProbeType | None:
         name = values.get("type")
         if name is None:
-            self._wrong((*path, "type"), f"is missing; one of: {', '.join(sorted(self.types))}")
-        elif isinstance(name, str) and name not in self.types and not self.document.is_broken((*path, "type")):
-            self._wrong((*path, "type"), f'no probe type "{name}"{suggestion(name, self.types)}')
-        return self.types.get(name) if isinstance(name, str) else None
+            self._wrong((*path, "type"), "is missing; it says what kind of probe this is, such as redis")
+        elif str(name) not in self.types and not self.document.is_broken((*path, "type")):
+            self._wrong((*path, "type"), f'no probe type "{name}"{suggestion(str(name), self.types)}')
+        return self.types.get(str(name))
 
     def _options(self, path: Path, values: dict[str, Any], probe_type: ProbeType) -> Options | None:
         """The keys that the type adds, with secrets from their files, checked by the type's own model."""
@@ -280,16 +281,33 @@ class _ProbesReader:
                 self._wrong((*path, "clear", level), f"{idle.why} has no {level} condition that could be cleared")
         return replace(probe, warn=warn, fail=fail, clear_warn=clear_warn, clear_fail=clear_fail)
 
+    def _check_conditions(self, path: Path, values: Mapping[str, Any], probe_type: ProbeType) -> None:
+        """Of a probe that is wrong otherwise: tell what is wrong with its conditions too."""
+        for key in ("warn", "fail"):
+            texts = values.get(key)
+            listed = [texts] if isinstance(texts, str) else texts if isinstance(texts, list) else []
+            for index, text in enumerate(listed):
+                if isinstance(text, str):
+                    self._condition(self.document.item((*path, key), index), text, probe_type, {})
+
     def _conditions(self, path: Path, texts: Iterable[str], probe: ProbeConfig) -> tuple[Condition, ...]:
-        conditions = []
         parts = probe.type.parts(probe.options)
-        for index, text in enumerate(texts):
-            where = (*path, index) if (*path, index) in self.document.values else path
-            try:
-                conditions.append(parse_condition(text, probe.type.measures, parts))
-            except ValueError as error:
-                self._wrong(where, str(error))
-        return tuple(conditions)
+        read = [
+            self._condition(self.document.item(path, index), text, probe.type, parts)
+            for index, text in enumerate(texts)
+        ]
+        return tuple(condition for condition in read if condition is not None)
+
+    def _condition(
+        self, path: Path, text: str, probe_type: ProbeType, parts: Mapping[str, frozenset[str]]
+    ) -> Condition | None:
+        if self.document.is_broken(path):
+            return None
+        try:
+            return parse_condition(text, probe_type.measures, parts)
+        except ValueError as error:
+            self._wrong(path, str(error))
+            return None
 
     # what probes say of each other
 
@@ -301,8 +319,7 @@ class _ProbesReader:
             self._wrong(("probes", cycle[0], "needs"), f"a circle: {' needs '.join([*cycle, cycle[0]])}; break it")
 
     def _check_need(self, probe: ProbeConfig, path: Path, need: str) -> None:
-        position = probe.needs.index(need)
-        where = (*path, position) if (*path, position) in self.document.values else path
+        where = self.document.item(path, probe.needs.index(need))
         if need not in self.names:
             self._wrong(where, f'no probe "{need}"{suggestion(need, self.names)}')
         elif need in self.probes and probe.enabled and not self.probes[need].enabled:

@@ -77,6 +77,7 @@ class _RunbookReader:
     def runbook(self, *, whole: bool) -> Runbook | None:
         keys = validated(RunbookKeys, self.document.value, self.document, (), self.problems)
         if keys is None:
+            self._check_terms()
             return None
         severities = {
             Severity[name]: SeverityRow(row.name, row.respond, row.update_every, row.customer_comms, row.review)
@@ -157,11 +158,18 @@ class _RunbookReader:
     def _terms(self, path: Path, texts: Sequence[str]) -> tuple[Term, ...]:
         terms = []
         for index, text in enumerate(texts):
-            where = (*path, index) if (*path, index) in self.document.values else path
-            term = self._term(where, text)
+            term = self._term(self.document.item(path, index), text)
             if term is not None:
                 terms.append(term)
         return tuple(terms)
+
+    def _check_terms(self) -> None:
+        """Of a runbook that is wrong otherwise: tell what is wrong with its terms too."""
+        scenarios = self.document.value.get("scenarios")
+        for path, text in _texts(scenarios if isinstance(scenarios, dict) else {}, ("scenarios",)):
+            of_rule = len(path) in {5, 6} and path[2] == "rules" and path[4] in {"any", "all"}
+            if of_rule and not self.document.is_broken(path):
+                self._term(path, text)
 
     def _term(self, path: Path, text: str) -> Term | None:
         if text.startswith("scenario:"):
@@ -173,7 +181,7 @@ class _RunbookReader:
         name, why = match["name"], match["why"]
         at = match["at"] if match["at"] is not None else "fail"
         allowed = ["warn", "fail"] if why else ["warn", "fail", "unknown"]
-        if name not in self.names:
+        if self.names and name not in self.names:
             self._wrong(path, f'no probe "{name}"{suggestion(name, self.names)}')
             return None
         if at not in allowed:
@@ -230,7 +238,7 @@ class _RunbookReader:
         for name, scenario in keys.scenarios.items():
             for index, child in enumerate(scenario.parent_of):
                 path: Path = ("scenarios", name, "parent_of")
-                where = (*path, index) if (*path, index) in self.document.values else path
+                where = self.document.item(path, index)
                 if child not in known:
                     self._wrong(where, f'no scenario "{child}"{suggestion(child, known)}')
         parents = {name: each.parent_of for name, each in keys.scenarios.items()}
@@ -310,7 +318,7 @@ class _RunbookReader:
         self.problems.append(self.document.problem(path, message, at_key=at_key))
 
     def _warn(self, path: Path, message: str) -> None:
-        self.warnings.append(self.document.problem(path, message))
+        self.warnings.append(self.document.problem(path, message, at_key=True))
 
 
 def _references(scenarios: Mapping[str, Scenario]) -> dict[str, list[str]]:

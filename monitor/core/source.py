@@ -27,6 +27,7 @@ from yaml.events import (
 MAX_BYTES = 2**20
 MAX_VALUES = 100_000  # after aliases are expanded: an alias bomb is a small file
 MAX_DEPTH = 32
+SHORTEST_HIDDEN = 4  # what a variable held, in messages; anything shorter stands in words by chance
 MAX_PROBLEMS = 100  # of one file: nobody reads more at once
 
 Path = tuple[str | int, ...]
@@ -64,12 +65,18 @@ class Document:
     keys: Mapping[Path, tuple[int, int]]
     written: Mapping[Path, str]  # values with variables in them, as written: variables gone, their defaults kept
     variables: Mapping[Path, tuple[str, ...]]  # and what those variables held
+    shown_as: Mapping[str, str] = field(default_factory=dict)  # what a variable held: `${NAME}`
     problems: tuple[Problem, ...] = ()
     broken: frozenset[Path] = frozenset()  # values that a problem was told of already
 
     def problem(self, path: Path, message: str, *, at_key: bool = False) -> Problem:
-        """A problem of the value at `path` (or of its key), placed at the nearest that the file has."""
+        """A problem of the value at `path` (or of its key), placed at the nearest that the file has.
+
+        What came from a variable is shown as that variable: a secret may have got into the wrong key.
+        """
         line, column = self.place(path, at_key=at_key)
+        for value in sorted(self.shown_as, key=len, reverse=True):
+            message = message.replace(value, self.shown_as[value])
         name = dotted(path)
         return Problem(self.file, line, column, one_line(f"{name}: {message}" if name else message))
 
@@ -81,6 +88,10 @@ class Document:
             path = path[:-1]
             at_key = True
         return self.keys[path] if at_key and path in self.keys else self.values[path]
+
+    def item(self, path: Path, index: int) -> Path:
+        """The path of one item of the list at `path`, where one text may stand for a list."""
+        return (*path, index) if (*path, index) in self.values else path
 
     def is_broken(self, path: Path) -> bool:
         """Whether this value, one above or one below it is wrong in a way that was told already."""
@@ -216,7 +227,8 @@ class _Events:
             return self.anchors[event.anchor]
         tag = getattr(event, "tag", None)
         if tag not in {None, "!", "tag:yaml.org,2002:str", "tag:yaml.org,2002:map", "tag:yaml.org,2002:seq"}:
-            raise self._stop(event, f'the tag "{tag}" is not used here; write the value without it')
+            shown = str(tag).replace("tag:yaml.org,2002:", "!!")
+            raise self._stop(event, f'the tag "{shown}" is not used here; write the value without it')
         node = self._content(event, depth)
         anchor = getattr(event, "anchor", None)
         if anchor is not None:
@@ -252,7 +264,7 @@ class _Events:
         if "\t" in here[: column + 1]:
             return Problem(self.file, line + 1, here.index("\t") + 1, "a tab; YAML is indented with spaces")
         opened = error.context_mark
-        if "unexpected" in said and opened:
+        if ("unexpected" in said or "did not find expected ','" in said) and opened:
             line, column = opened.line, opened.column
         hint = next((hint for words, hint in _HINTS.items() if words in said), None)
         return Problem(self.file, line + 1, column + 1, one_line(f"not YAML: {hint or said}"))
@@ -282,6 +294,7 @@ class _Reader:
         self.keys: dict[Path, tuple[int, int]] = {}
         self.written: dict[Path, str] = {}
         self.variables: dict[Path, tuple[str, ...]] = {}
+        self.shown_as: dict[str, str] = {}
         self.problems: list[Problem] = []
         self.broken: set[Path] = set()
 
@@ -294,6 +307,7 @@ class _Reader:
             self.keys,
             self.written,
             self.variables,
+            self.shown_as,
             tuple(self.problems[:MAX_PROBLEMS]),
             frozenset(self.broken),
         )
@@ -316,6 +330,7 @@ class _Reader:
         for key, value in node.pairs:
             if not isinstance(key, _Scalar):
                 self._tell(path, key.mark, "a key must be one word; if this is text that begins with { or [, quote it")
+                self.broken |= {path} - {()}
             elif key.plain and key.text == "<<":
                 inherited += self._merged(value, path)
             elif key.text in own:
@@ -364,13 +379,18 @@ class _Reader:
         def fill(match: re.Match[str]) -> str:
             if match[0] == "$$":
                 return "$"
-            value, wrong = self._variable(match["inside"])
-            if wrong:
-                self._tell(path, node.mark, wrong)
-                self.broken.add(path)
-            elif value is not None:
+            variable = _VARIABLE.fullmatch(match["inside"] or "")
+            value = self.env.get(variable["name"]) if variable else None
+            if variable and value:
                 held.append(value)
-            return value or ""
+                if len(value) >= SHORTEST_HIDDEN:
+                    self.shown_as[value] = f"${{{variable['name']}}}"
+                return value
+            if variable and variable["default"] is not None:
+                return variable["default"][2:]
+            self._tell(path, node.mark, _no_value(variable, value))
+            self.broken.add(path)
+            return ""
 
         def unfilled(match: re.Match[str]) -> str:
             return "$" if match[0] == "$$" else (match["inside"] or "").partition(":-")[2]
@@ -381,20 +401,13 @@ class _Reader:
             self.variables[path] = tuple(held)
         return filled
 
-    def _variable(self, inside: str | None) -> tuple[str | None, str | None]:
-        """What `${inside}` stands for, or what is wrong with it."""
-        match = _VARIABLE.fullmatch(inside or "")
-        if not match:
-            return None, "`${` begins a variable; write ${NAME} or ${NAME:-default}, or $$ for a dollar sign"
-        name, default = match["name"], match["default"]
-        value = self.env.get(name)
-        if value:
-            return value, None
-        if default is not None:
-            return default[2:], None
-        state = "not set" if value is None else "empty"
-        return None, f"the variable {name} is {state}; set it, or write ${{{name}:-default}}"
-
     def _tell(self, path: Path, mark: tuple[int, int], message: str) -> None:
         name = dotted(path)
         self.problems.append(Problem(self.file, *mark, one_line(f"{name}: {message}" if name else message)))
+
+
+def _no_value(variable: re.Match[str] | None, value: str | None) -> str:
+    if variable is None:
+        return "`${` begins a variable; write ${NAME} or ${NAME:-default}, or $$ for a dollar sign"
+    name, state = variable["name"], "not set" if value is None else "empty"
+    return f"the variable {name} is {state}; set it, or write ${{{name}:-default}}"
