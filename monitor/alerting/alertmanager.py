@@ -32,6 +32,7 @@ __all__ = [
     "Held",
     "Notifier",
     "Silence",
+    "render",
 ]
 
 _MOST_ALERTS = 256  # of one POST, as Prometheus does it

@@ -104,7 +104,7 @@ class Wire:
                     await response.aclose()
         except TimeoutError:
             return Reply(Verdict.LATER, f"no answer within {self._timeout_seconds:g} s")
-        except httpx.LocalProtocolError:  # its message would show the header
+        except (httpx.LocalProtocolError, UnicodeError):  # their message would show the header
             return Reply(Verdict.MISCONFIGURED, "the credentials cannot be written into a header")
         except (httpx.HTTPError, httpx.InvalidURL, OSError, ValueError) as error:
             return Reply(Verdict.LATER, _said(error))
