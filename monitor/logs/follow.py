@@ -1,0 +1,562 @@
+"""Knows which bytes of a log are new, whatever rotation does to it.
+
+It looks with `stat` a few times a second and holds every file open that may still grow. A *generation* is one such
+file: the one at the path, or one that was there before. A place in it is known by inode, by the first bytes of the file
+(`head`) and by the bytes before the place (`anchor`), so that a file that was cut and filled anew, a copy, a packed
+copy or a reused inode is told from the file that was read. What cannot be found again is counted as lost.
+
+Tried on 29 ways of rotating and on random histories: tests/logs/test_follow.py, test_storm.py.
+"""
+
+# Descriptors and `stat` results are what this module is about.
+# ruff: noqa: PTH100, PTH116, PTH122, PTH123, PTH207
+
+from __future__ import annotations
+
+import fnmatch
+import glob
+import gzip
+import os
+import re
+import stat
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+import msgspec
+
+from monitor.logs.read import ANCHOR_BYTES
+
+HEAD_BYTES = 256
+DRAIN_SECONDS = 60.0  # a rotated file is held for so long after its last growth: its writer may not have let go
+UNLINKED_SECONDS = 600.0  # a deleted file that nothing came after, likewise: holding it keeps its disk space
+GENERATIONS_MOST = 8
+KNOWN_MOST = 64
+RACY_SECONDS = 0.02  # two changes within one tick of the file system's clock have the same time stamp
+
+# What rotation adds to a name: a number, a date or a word; and what packing adds.
+_MARK = r"\d[\d\-_.T:]*"
+_SUFFIX = rf"(?:[-._](?:{_MARK}|old|bak|prev|orig|save))+(?:\.gz)?"
+_ROTATED = re.compile(rf"(?P<base>.+?){_SUFFIX}", re.DOTALL)
+_BAD_PACK = (OSError, EOFError, zlib.error)
+
+Identity = tuple[int, int]
+"""Device and inode."""
+
+
+class Place(msgspec.Struct, array_like=True):
+    """How far a file was read, in a form that finds it again under another name or as a copy."""
+
+    device: int
+    inode: int
+    offset: int = 0
+    head: bytes = b""
+    anchor: bytes = b""
+    size: int = 0  # when it was last looked at
+    skip: bool = False  # inside a line that is too long and was counted already
+    last_event: float | None = None  # seconds since 1970; for lines without a time
+
+    @property
+    def identity(self) -> Identity:
+        return self.device, self.inode
+
+
+class State(msgspec.Struct, array_like=True):
+    """What a follower must remember over a restart."""
+
+    current: Place | None = None
+    old: list[Place] = []
+    known: list[Place] = []  # files that were read to their end, or were there before us
+    lost_bytes: int = 0
+    gaps: int = 0
+    grew: float = 0.0
+
+
+@dataclass(eq=False)
+class Generation:
+    """A file that is held open and read. Of a packed one `fd` is what was unpacked, from byte `shift` on."""
+
+    place: Place
+    fd: int
+    shift: int = 0
+    ended: bool = False  # nothing more will be written to it
+    cut: bool = False  # a copy that was made when the file was cut: half a line at its end has no other half
+    seen: tuple[int, int] = (-1, -1)  # size and modification time at the last look
+    racy: bool = False
+    grew_at: float = 0.0  # monotonic seconds
+    tried: tuple[int, bool] = (-1, False)  # size and finality at which reading brought no further
+
+    @property
+    def unread(self) -> int:
+        return max(0, self.place.size - self.place.offset)
+
+    def holds(self, place: Place) -> bool:
+        """Whether this is the file of `place`, by its first bytes and those before the place."""
+        if self.size() < place.offset or os.pread(self.fd, len(place.head), 0) != place.head:
+            return False
+        return os.pread(self.fd, len(place.anchor), place.offset - len(place.anchor)) == place.anchor
+
+    def is_anchored(self) -> bool:
+        """Whether the bytes before our place are still the ones that were read."""
+        return os.pread(self.fd, len(self.place.anchor), self._at() - len(self.place.anchor)) == self.place.anchor
+
+    def size(self) -> int:
+        return os.fstat(self.fd).st_size + self.shift
+
+    def set_offset(self, offset: int) -> None:
+        """Take a place in the file without having read what is before it."""
+        self.place.offset = offset
+        self.place.head = os.pread(self.fd, min(HEAD_BYTES, offset), 0)
+        length = min(ANCHOR_BYTES, offset)
+        self.place.anchor = os.pread(self.fd, length, offset - length)
+
+    def moved(self, final: bool) -> None:
+        """Take down that the file was cut while it was read: the next look will see."""
+        self.racy, self.tried = True, (self.place.size, final)
+
+    def close(self) -> None:
+        with suppress(OSError):
+            os.close(self.fd)
+
+    def _at(self) -> int:
+        return self.place.offset - self.shift
+
+
+@dataclass
+class Follower:
+    """Follows the log at one path. Blocking, and used by one thread.
+
+    `start` gives the offset at which to begin in a file that is already there when nothing is remembered.
+    """
+
+    path: str
+    start: Callable[[int], int] = lambda fd: 0
+    drain_seconds: float = DRAIN_SECONDS
+    current: Generation | None = None
+    old: list[Generation] = field(default_factory=list)  # oldest first
+    known: dict[Identity, Place] = field(default_factory=dict)
+    lost_bytes: int = 0
+    gaps: int = 0  # times that our place was not found again: an unknown number of lines may be missing
+    problem: str = ""  # why the log cannot be read now: "missing", or the system's word
+    begun: bool = False
+    grew: float = 0.0  # wall time of the last growth, by the file's own time stamp; 0 for never
+    rotated_at: float = 0.0  # wall time of the last growth of what was rotated before our time
+
+    # ---- looking
+
+    def poll(self, now: float, wall: float) -> None:
+        """Look at the path and at every file that is held; `pending` then says what is new.
+
+        `now` is monotonic, `wall` the time since 1970, both in seconds.
+        """
+        found = self._stat()
+        if not self.begun:
+            if not found and self.problem != "missing":
+                return
+            self._begin(found, now)
+        current = self.current
+        if current and found and current.place.identity == (found.st_dev, found.st_ino):
+            if current.racy or (found.st_size, found.st_mtime_ns) != current.seen:
+                self._changed(current, found, now, wall)
+        elif found:
+            self._replaced(found, now, wall)
+        elif current and self.problem == "missing":
+            current.grew_at = now
+            self.old.append(current)
+            self.current = None
+        for generation in self.old[:]:
+            self._look_at_old(generation, now)
+
+    def pending(self, now: float) -> tuple[Generation, bool] | None:
+        """The oldest file with something to read, and whether it is final: its last line counts without a newline."""
+        for generation in self._held():
+            final = self._is_final(generation, now)
+            if generation.unread and generation.tried != (generation.place.size, final):
+                return generation, final
+        return None
+
+    def advance(self, generation: Generation, offset: int, anchor: bytes, skip: bool, last_event: float | None) -> None:
+        """Take down that a generation was read up to `offset`."""
+        place = generation.place
+        if len(place.head) < HEAD_BYTES and not generation.shift:
+            place.head = os.pread(generation.fd, min(HEAD_BYTES, offset), 0)
+        place.offset, place.anchor, place.skip, place.last_event = offset, anchor, skip, last_event
+        place.size = max(place.size, offset)
+
+    def stuck(self, generation: Generation, final: bool) -> None:
+        """Take down that there is no whole line to read; what a finished copy still holds is lost."""
+        generation.tried = generation.place.size, final
+        if generation.ended:
+            self.lost_bytes += generation.unread
+            generation.place.offset = generation.place.size
+
+    @property
+    def lag_bytes(self) -> int:
+        """What is there and was not read, a line in the making included."""
+        return sum(generation.unread for generation in self._held())
+
+    def held(self) -> tuple[object, ...]:
+        """Something that changes whenever what must be remembered does, but for the offsets."""
+        return self.lost_bytes, self.gaps, *(generation.place.identity for generation in self._held()), len(self.known)
+
+    def close(self) -> None:
+        for generation in self._held():
+            generation.close()
+        self.old, self.current = [], None
+
+    # ---- remembering
+
+    def state(self) -> State:
+        """What to remember. It shares its places with this follower: encode it before anything else."""
+        current = self.current.place if self.current else None
+        old = [generation.place for generation in self.old]
+        return State(current, old, list(self.known.values()), self.lost_bytes, self.gaps, self.grew)
+
+    def restore(self, state: State, now: float) -> None:
+        """Go on from what an earlier process remembered; `now` is monotonic."""
+        self.begun = True
+        self.known = {place.identity: place for place in state.known}
+        self.lost_bytes, self.gaps, self.grew = state.lost_bytes, state.gaps, state.grew
+        at_path = self._identity_at_path()
+        missing: list[Place] = []
+        for place in (*state.old, *([state.current] if state.current else [])):
+            generation = self._find_again(place)
+            if generation is None:
+                missing.append(place)
+            elif generation.place.identity == at_path and not generation.ended:
+                self.current = generation
+            else:
+                self.old.append(generation)
+        unknown = self._unknown_neighbours(at_path)  # what came and went while nobody looked
+        self.old.extend(unknown)
+        for generation in self.old:
+            generation.grew_at = now
+        for place in missing:
+            self.gaps += 1 if place.offset or not unknown else 0
+            self.lost_bytes += max(0, place.size - place.offset) if place.offset or not unknown else 0
+
+    # ---- what may have happened
+
+    def _stat(self) -> os.stat_result | None:
+        self.problem = ""
+        try:
+            found = os.stat(self.path)
+        except (FileNotFoundError, NotADirectoryError):
+            self.problem = "missing"
+            return None
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            return None
+        if not stat.S_ISREG(found.st_mode):
+            self.problem = "not a file"
+            return None
+        return found
+
+    def _begin(self, found: os.stat_result | None, now: float) -> None:
+        """The first look, with nothing remembered: what was rotated before our time is not ours to read."""
+        if found:
+            try:
+                generation = _open(self.path, now)
+            except OSError as error:
+                self.problem = error.strerror or str(error)
+                return
+            generation.set_offset(self.start(generation.fd))
+            self.current = generation
+            self.grew = found.st_mtime
+        for path, status in self._neighbours():
+            with suppress(OSError):
+                self.known[status.st_dev, status.st_ino] = _as_read(path, status)
+                self.rotated_at = max(self.rotated_at, status.st_mtime)
+        self.begun = True
+
+    def _changed(self, current: Generation, found: os.stat_result, now: float, wall: float) -> None:
+        """The file at the path is the one that we read; it grew, or was cut, or was cut and filled anew."""
+        place, seen = current.place, (found.st_size, found.st_mtime_ns)
+        if seen != current.seen:
+            current.grew_at, self.grew = now, found.st_mtime
+        if found.st_size < place.size or not current.is_anchored():
+            self._cut(current, found.st_size)
+        current.place.size, current.seen = found.st_size, seen
+        current.racy = found.st_mtime > wall - RACY_SECONDS
+
+    def _cut(self, current: Generation, size: int) -> None:
+        """The file was cut in place, after a copy was made or without one. Its unread rest may be in the copy."""
+        place = current.place
+        if place.offset and place.offset <= size and current.is_anchored():
+            self.lost_bytes += place.size - size  # only what was not read is gone
+            return
+        recovered = 0
+        copy = self._find_copy(place)
+        if copy:
+            self.old.append(copy)
+            recovered = copy.unread
+        unknown = self._unknown_neighbours(place.identity)  # it was cut more than once
+        if not place.offset:
+            recovered += sum(generation.unread for generation in unknown)
+        self.old.extend(unknown)
+        self.lost_bytes += max(0, place.size - place.offset - recovered)
+        self.known.pop(place.identity, None)
+        current.place = Place(place.device, place.inode, size=size, last_event=place.last_event)
+        current.tried = (-1, False)
+
+    def _replaced(self, found: os.stat_result, now: float, wall: float) -> None:
+        """Another file is at the path, or one at last."""
+        identity = found.st_dev, found.st_ino
+        generation = next((held for held in self.old if held.place.identity == identity and not held.shift), None)
+        if generation:
+            self.old.remove(generation)  # it was moved away and is back
+        else:
+            try:
+                generation = _open(self.path, now)
+            except OSError as error:
+                self.problem = "missing" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
+                return
+            if generation.place.identity != identity:
+                generation.close()  # replaced again between two looks; the next look will tell
+                return
+            known = self.known.pop(identity, None)
+            if known and known.head and generation.holds(known):
+                generation.place = msgspec.structs.replace(known, size=generation.size())
+        if self.current:
+            self.current.grew_at = now
+            self.old.append(self.current)
+        self.current = generation
+        self.old.extend(self._unknown_neighbours(identity))
+        self._changed(generation, os.fstat(generation.fd), now, wall)
+
+    def _look_at_old(self, generation: Generation, now: float) -> None:
+        """A file that was rotated away: its writer may not have let go of it."""
+        if not generation.ended:
+            size = generation.size()
+            if size < generation.place.size:  # a copy of it was made and it was cut, after it was moved
+                self.lost_bytes += generation.unread
+                generation.place = Place(*generation.place.identity, last_event=generation.place.last_event)
+            if size > generation.place.size:
+                generation.grew_at = now
+            generation.place.size = size
+        crowded = len(self.old) > GENERATIONS_MOST
+        if not generation.unread and (crowded or generation.ended or self._is_left(generation, now)):
+            self._let_go(generation)
+
+    def _is_left(self, generation: Generation, now: float) -> bool:
+        """Whether the writer of a rotated file has gone on to another one, as far as anyone can tell."""
+        idle = now - generation.grew_at
+        if self.current and self.current.place.size:
+            return idle >= self.drain_seconds
+        return idle >= UNLINKED_SECONDS and os.fstat(generation.fd).st_nlink == 0
+
+    def _is_final(self, generation: Generation, now: float) -> bool:
+        if generation is self.current or generation.cut:
+            return False
+        return generation.ended or self._is_left(generation, now)
+
+    def _let_go(self, generation: Generation) -> None:
+        generation.close()
+        self.old.remove(generation)
+        self._know(generation.place)
+
+    def _know(self, place: Place) -> None:
+        self.known.pop(place.identity, None)
+        self.known[place.identity] = place
+        while len(self.known) > KNOWN_MOST:
+            del self.known[next(iter(self.known))]
+
+    def _held(self) -> list[Generation]:
+        return [*self.old, *([self.current] if self.current else [])]
+
+    # ---- files beside the log
+
+    def _identity_at_path(self) -> Identity | None:
+        found = self._stat()
+        return (found.st_dev, found.st_ino) if found else None
+
+    def _neighbours(self) -> Iterator[tuple[str, os.stat_result]]:
+        """The rotated files of this log, oldest first: beside the path, and beside what it links to."""
+        found: dict[Identity, tuple[str, os.stat_result]] = {}
+        for place in {os.path.abspath(self.path), os.path.realpath(self.path)}:
+            folder, name = os.path.split(place)
+            is_rotated = rotated_names(name)
+            with suppress(OSError), os.scandir(folder) as entries:
+                for entry in entries:
+                    if entry.name == name or not is_rotated(entry.name):
+                        continue
+                    with suppress(OSError):
+                        status = entry.stat()
+                        if stat.S_ISREG(status.st_mode):
+                            found[status.st_dev, status.st_ino] = entry.path, status
+        yield from sorted(found.values(), key=lambda one: (one[1].st_mtime_ns, one[0]))
+
+    def _find_copy(self, place: Place) -> Generation | None:
+        """The copy of a file that was cut, at our place in it."""
+        for path, status in self._neighbours() if place.offset else ():
+            if (status.st_dev, status.st_ino) == place.identity:
+                continue
+            with suppress(*_BAD_PACK):
+                copy = _resume(path, place)
+                if copy:
+                    copy.ended = copy.cut = True
+                    return copy
+        return None
+
+    def _find_again(self, place: Place) -> Generation | None:
+        """The file that an earlier process was reading: at the path or renamed, or else a copy of it."""
+        at_path = self._identity_at_path()
+        places = [(self.path, at_path), *((path, (one.st_dev, one.st_ino)) for path, one in self._neighbours())]
+        for path, identity in places:
+            if identity == place.identity:
+                with suppress(*_BAD_PACK):
+                    generation = _resume(path, place)
+                    if generation:
+                        return generation
+        if not place.offset:
+            return None
+        for path, identity in places:
+            if identity and identity != place.identity:
+                with suppress(*_BAD_PACK):
+                    copy = _resume(path, place)
+                    if copy:
+                        # Only a file that was cut leaves a copy and stays where it was.
+                        copy.ended = path != self.path
+                        copy.cut = copy.ended and at_path == place.identity
+                        return copy
+        return None
+
+    def _unknown_neighbours(self, at_path: Identity | None) -> list[Generation]:
+        """Files that were the log for a while when nobody looked, to be read whole; oldest first."""
+        unknown: list[Generation] = []
+        for path, status in self._neighbours():
+            identity = status.st_dev, status.st_ino
+            held = {generation.place.identity for generation in self._held()}
+            # What came after the file that we read last was written after it. Packing keeps whole seconds.
+            if identity in held or identity == at_path or status.st_mtime < self.grew - 1:
+                continue
+            with suppress(*_BAD_PACK):
+                generation = self._unknown(path, status)
+                if generation:
+                    unknown.append(generation)
+        return unknown
+
+    def _unknown(self, path: str, status: os.stat_result) -> Generation | None:
+        identity, packed = (status.st_dev, status.st_ino), path.endswith(".gz")
+        known = self.known.get(identity)
+        if known and (packed or status.st_size <= known.offset):
+            return None
+        read = [*self.known.values(), *(generation.place for generation in self._held())]
+        if packed and any(_is_packed(path, place) for place in read):
+            self._know(Place(*identity, offset=status.st_size, size=status.st_size))
+            return None
+        generation = _unpack(path, None) if packed else _open(path)
+        if generation is None:
+            return None
+        if known and known.head and generation.holds(known):  # it grew after we let go of it
+            generation.place = msgspec.structs.replace(known, size=generation.size())
+            del self.known[identity]
+        elif any(_is_copy(generation, place) for place in read):
+            generation.set_offset(generation.size())
+            generation.close()
+            self._know(generation.place)
+            return None
+        return generation
+
+
+def rotated_names(name: str) -> Callable[[str], bool]:
+    """Whether a name is one that rotation gives to the file `name`, such as `name.1`, `name-20261123.gz`."""
+    stem, extension = os.path.splitext(name)
+    patterns = [re.escape(name) + _SUFFIX, rf"{re.escape(stem)}[-._]?{_MARK}{re.escape(extension)}(?:\.gz)?"]
+    numbered = re.fullmatch(rf"(?P<stem>\D*?){_MARK}(?P<rest>\D*)", name)
+    if numbered:  # pino-roll never writes the plain name
+        patterns.append(rf"{re.escape(numbered['stem'])}{_MARK}{re.escape(numbered['rest'])}(?:\.gz)?")
+    compiled = re.compile("|".join(patterns))
+    return lambda other: compiled.fullmatch(other) is not None
+
+
+def expand(pattern: str) -> list[str]:
+    """The logs that a path or glob pattern names: a rotated file belongs to the log that it came from."""
+    if not glob.has_magic(pattern):
+        return [pattern]
+    names = set(glob.glob(pattern, recursive=True))
+    logs: set[str] = set()
+    for name in names:
+        match = _ROTATED.fullmatch(name)
+        base = match["base"] if match else name
+        logs.add(base if base in names or fnmatch.fnmatch(base, pattern) else name)
+    return sorted(logs)
+
+
+def _open(path: str, now: float = 0.0) -> Generation:
+    """Open a file at its beginning, for reading alone; OSError where that is not to be."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    status = os.fstat(fd)
+    if not stat.S_ISREG(status.st_mode):
+        os.close(fd)
+        raise OSError("not a file")
+    return Generation(Place(status.st_dev, status.st_ino, size=status.st_size), fd, grew_at=now)
+
+
+def _resume(path: str, place: Place) -> Generation | None:
+    """The file at `path` opened at `place`, if it is that file or a copy of it."""
+    if path.endswith(".gz"):
+        return _unpack(path, place)
+    generation = _open(path)
+    if not generation.holds(place):
+        generation.close()
+        return None
+    device, inode = generation.place.identity
+    generation.place = msgspec.structs.replace(place, device=device, inode=inode, size=generation.size())
+    return generation
+
+
+def _unpack(path: str, place: Place | None) -> Generation | None:
+    """A packed file from `place` on, or from its beginning, unpacked into a nameless file."""
+    with gzip.open(path) as packed:
+        start = place or Place(0, 0)
+        if packed.read(len(start.head)) != start.head:
+            return None
+        packed.seek(start.offset - len(start.anchor))
+        if packed.read(len(start.anchor)) != start.anchor:
+            return None
+        shift = start.offset - len(start.anchor)
+        with tempfile.TemporaryFile() as rest:
+            rest.write(start.anchor)
+            while block := packed.read(2**18):
+                rest.write(block)
+            rest.flush()
+            size, fd = shift + rest.tell(), os.dup(rest.fileno())
+    status = os.stat(path)
+    found = msgspec.structs.replace(start, device=status.st_dev, inode=status.st_ino, size=size)
+    return Generation(found, fd, shift=shift, ended=True)
+
+
+def _as_read(path: str, status: os.stat_result) -> Place:
+    """A file that is there before us, as if it had been read."""
+    if path.endswith(".gz"):
+        return Place(status.st_dev, status.st_ino, offset=status.st_size, size=status.st_size)
+    generation = _open(path)
+    generation.set_offset(generation.place.size)
+    generation.close()
+    return generation.place
+
+
+def _is_copy(generation: Generation, place: Place) -> bool:
+    """Whether a file is a copy of one that was read, perhaps an earlier and shorter one."""
+    if not place.head:
+        return False
+    if generation.size() >= place.offset:
+        return generation.holds(place)
+    head = os.pread(generation.fd, HEAD_BYTES, 0)
+    return len(head) == HEAD_BYTES and head == place.head
+
+
+def _is_packed(path: str, place: Place) -> bool:
+    """Whether a packed file holds one that was read: by its first bytes and its length (the last four bytes say)."""
+    if not place.head:
+        return False
+    with gzip.open(path) as packed:
+        if packed.read(len(place.head)) != place.head:
+            return False
+    with open(path, "rb") as raw:
+        raw.seek(-4, os.SEEK_END)
+        length = int.from_bytes(raw.read(4), "little")
+    return len(place.head) == HEAD_BYTES or length in {place.offset % 2**32, place.size % 2**32}

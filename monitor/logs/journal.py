@@ -1,0 +1,438 @@
+"""One followed log: its files, its counters and its windows, saved together so that they always agree.
+
+A `Journal` belongs to one path (or glob pattern) and one way of reading it, whatever number of probes look at it. The
+`Desk` goes round all journals of the daemon in one thread, and has one child process that does the reading.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import threading
+import zlib
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+import msgspec
+import structlog
+
+from monitor.clock import Clock, SystemClock
+from monitor.core.probe import Family, Opening
+from monitor.logs.follow import DRAIN_SECONDS, Follower, Generation, State, expand
+from monitor.logs.read import Ask
+from monitor.logs.scan import Count, Delta, Spec
+from monitor.logs.window import BUCKET_SECONDS, Bucket, Ring
+from monitor.logs.worker import BLOCK_SECONDS, ChildLost, Unreadable, Worker
+
+STRETCH_BYTES = 4 * 2**20  # of one question to the child: some ten milliseconds
+POLL_SECONDS = 0.25
+GLOB_SECONDS = 2.0
+ROUND_SECONDS = 0.2  # at most, before what was read is shown and saved
+SAVE_SECONDS = 1.0  # at least, between two saves
+SAVE_BYTES_PER_SECOND = 32 * 1024  # a large state is saved less often
+SAVE_MOST_SECONDS = 10.0
+FILES_MOST = 64
+VERSION = 1
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class Saved(msgspec.Struct, array_like=True):
+    """Everything that must survive a restart, as one value."""
+
+    version: int
+    followers: dict[str, State]
+    totals: Delta
+    buckets: dict[int, Bucket]
+    since: float | None
+    last_line: float | None
+
+
+@dataclass(eq=False)
+class Journal:
+    """One followed log. All but the last part is for the desk's thread; `window_seconds` is what it begins with."""
+
+    path: str
+    spec: Spec
+    worker: Worker
+    monotonic: Callable[[], float]
+    wall: Callable[[], float]
+    window_seconds: float
+    drain_seconds: float = DRAIN_SECONDS
+    totals: Delta = field(default_factory=Delta)
+    published: Delta = field(default_factory=Delta)  # the totals that are saved: only these are shown as counters
+    published_lost: tuple[int, int] = (0, 0)  # bytes and gaps, likewise
+    since: float | None = None  # wall time from which on the windows are filled
+    last_line: float | None = None  # wall time of the last growth
+    looked_at: float | None = None  # monotonic time of the last look
+    caught_up_at: float | None = None  # monotonic time at which nothing was left to read
+    problem: str = ""  # why the log cannot be read: "missing", or the system's word
+    lag_bytes: int = 0
+    version: int = 0  # goes up whenever something was read
+
+    def __post_init__(self) -> None:
+        self.ring = Ring(2 * self.window_seconds + BUCKET_SECONDS)
+        self.lock = threading.Lock()  # around the ring and the totals
+        self.followers: dict[str, Follower] = {}
+        self._packed_spec = msgspec.msgpack.encode(self.spec)
+        self._wanted: dict[
+            str, str
+        ] = {}  # patterns by their text, as a reading of the log counts them, and their names
+        self._expanded_at = float("-inf")
+        self._restored: dict[str, State] = {}
+        self._held: object = None
+        self._changed = False
+        self._save_due = float("-inf")
+        self._frozen: tuple[Delta, tuple[int, int]] = (self.published, self.published_lost)
+
+    def restore(self, blob: bytes) -> None:
+        """Go on from a saved state; ValueError for one that is not ours."""
+        try:
+            saved = msgspec.msgpack.decode(zlib.decompress(blob), type=Saved)
+        except (zlib.error, msgspec.DecodeError) as error:
+            raise ValueError(f"what was saved of {self.path} cannot be read: {error}") from error
+        if saved.version != VERSION:
+            raise ValueError(f"what was saved of {self.path} has version {saved.version}, not {VERSION}")
+        edges = len(self.spec.edges_seconds) + 1
+        if any(len(count.below) != edges for count in saved.totals.latencies.values()):
+            saved.totals.latencies = {}  # the edges are others now, and a histogram cannot be cut anew
+        self.totals, self.since, self.last_line = saved.totals, saved.since, saved.last_line
+        self.ring.buckets = saved.buckets
+        self._restored = saved.followers
+        self.published, self.published_lost = _copy(saved.totals), _lost(saved.followers.values())
+
+    def look(self) -> None:
+        """Find out what is new, in all files."""
+        now, wall = self.monotonic(), self.wall()
+        if now - self._expanded_at >= GLOB_SECONDS:
+            self._expand(now)
+        for follower in self.followers.values():
+            follower.poll(now, wall)
+        for pattern in [one for one in self._wanted if one not in self.spec.patterns]:
+            self._learn(pattern)
+        if self.since is None:
+            self.since = self._filled_since(wall)
+        problems = {follower.problem for follower in self.followers.values()} or {"missing"}
+        self.problem = next(iter(problems - {"", "missing"}), "") or ("missing" if problems == {"missing"} else "")
+        held = [follower.held() for follower in self.followers.values()]
+        self._changed |= held != self._held
+        self._held = held
+        self._look_over(now)
+
+    def advance(self) -> bool:
+        """Read one stretch of the file that was first to have something new. False if there was nothing."""
+        now = self.monotonic()
+        for follower in self.followers.values():
+            pending = follower.pending(now)
+            if pending is None:
+                continue
+            try:
+                self._read(follower, *pending)
+            except Unreadable as error:
+                self.problem = follower.problem = str(error)
+                return False
+            except (ChildLost, OSError) as error:
+                self.problem = f"the reading process cannot be started: {error}"
+                return False
+            return True
+        self._look_over(now)
+        return False
+
+    def freeze(self, *, at_once: bool = False) -> bytes | None:
+        """Everything to save, as bytes, if there is anything new and it is time."""
+        now = self.monotonic()
+        if not self._changed or (now < self._save_due and not at_once):
+            return None
+        states = {path: follower.state() for path, follower in self.followers.items()}
+        saved = Saved(VERSION, states, self.totals, self.ring.buckets, self.since, self.last_line)
+        blob = zlib.compress(msgspec.msgpack.encode(saved), 1)
+        self._frozen = _copy(self.totals), _lost(states.values())
+        self._changed = False
+        self._save_due = now + min(SAVE_MOST_SECONDS, max(SAVE_SECONDS, len(blob) / SAVE_BYTES_PER_SECOND))
+        return blob
+
+    def publish(self) -> None:
+        """Show as counters what `freeze` took: it is saved now."""
+        self.published, self.published_lost = self._frozen
+
+    def save_failed(self) -> None:
+        """Try again what could not be saved."""
+        self._changed = True
+
+    def close(self) -> None:
+        for follower in self.followers.values():
+            follower.close()
+
+    def _expand(self, now: float) -> None:
+        """Follow what the path names now."""
+        first = self._expanded_at == float("-inf") and not self._restored
+        self._expanded_at = now
+        paths = expand(self.path)[:FILES_MOST]
+        for path in [*paths, *self._restored]:  # a file that is gone may have left its rest in a copy
+            if path in self.followers:
+                continue
+            follower = self.followers[path] = Follower(path, drain_seconds=self.drain_seconds)
+            state = self._restored.pop(path, None) if path in self._restored else None
+            if state:
+                follower.restore(state, now)
+            elif first:
+                follower.start = self._start
+        gone = [path for path, one in self.followers.items() if path not in paths and one.problem and not one.old]
+        for path in gone:
+            del self.followers[path]
+
+    def _learn(self, pattern: str) -> None:
+        """Count a pattern from now on, and what the windows hold of it already."""
+        if pattern not in self.totals.matches:
+            alone = msgspec.msgpack.encode(msgspec.structs.replace(self.spec, patterns={pattern: pattern}))
+            for follower in self.followers.values():
+                if follower.current:
+                    self._look_back(follower.current, alone)
+            self.totals.matches.setdefault(pattern, 0)
+            self._changed = True
+        self.spec = msgspec.structs.replace(self.spec, patterns={**self.spec.patterns, pattern: pattern})
+        self._packed_spec = msgspec.msgpack.encode(self.spec)
+
+    def _look_back(self, generation: Generation, spec: bytes) -> None:
+        """Count what a pattern alone is found in, in what was read already, as far back as the windows go."""
+        until, offset = generation.place.offset, self._start(generation.fd)
+        oldest = self.ring.oldest(self.wall())
+        while offset < until:
+            ask = Ask(spec=spec, offset=offset, limit=min(STRETCH_BYTES, until - offset), until=until,
+                      now=self.wall(), oldest=oldest)  # fmt: skip
+            try:
+                answer = self.worker.stretch(generation.fd, ask)
+            except (ChildLost, Unreadable, OSError):
+                return
+            if answer.moved or answer.offset == offset:
+                return
+            offset = answer.offset
+            with self.lock:
+                self.totals.add(Delta(matches=answer.delta.matches, last_matches=answer.delta.last_matches))
+                found = {
+                    start: Bucket(matches=one.matches) for start, one in answer.delta.buckets.items() if one.matches
+                }
+                self.ring.add(found, self.wall())
+
+    def _filled_since(self, wall: float) -> float:
+        """From when on the windows tell all: what was rotated away before our first look was not read."""
+        followers = self.followers.values()
+        oldest = wall - self.ring.span_seconds
+        rotated = any(follower.rotated_at > oldest for follower in followers)
+        return wall if rotated or not any(follower.current for follower in followers) else oldest
+
+    def _start(self, fd: int) -> int:
+        """Where to begin in a file that is there already: with what two windows need."""
+        since = self.wall() - self.ring.span_seconds
+        try:
+            ask = Ask(spec=self._packed_spec, offset=0, limit=0, since=since)
+            return self.worker.ask(fd, ask, BLOCK_SECONDS).offset
+        except (ChildLost, Unreadable):
+            return 0
+
+    def _read(self, follower: Follower, generation: Generation, final: bool) -> None:
+        place, wall = generation.place, self.wall()
+        ask = Ask(
+            spec=self._packed_spec,
+            offset=place.offset - generation.shift,
+            limit=min(STRETCH_BYTES, generation.unread),
+            anchor=place.anchor,
+            skip=place.skip,
+            final=final,
+            now=wall,
+            oldest=self.ring.oldest(wall),
+            last_event=place.last_event,
+        )
+        answer = self.worker.stretch(generation.fd, ask)
+        if answer.moved:
+            generation.moved(final)
+            return
+        offset, delta = answer.offset + generation.shift, answer.delta
+        if offset == place.offset:
+            follower.stuck(generation, final)
+        with self.lock:
+            if offset != place.offset:
+                follower.advance(generation, offset, answer.anchor, answer.skip, delta.last_event)
+            self.totals.add(delta)
+            self.ring.add(delta.buckets, wall)
+        self._changed = True
+        self.version += 1
+        self.last_line = max(self.last_line or 0.0, follower.grew) or None
+
+    def _look_over(self, now: float) -> None:
+        self.looked_at = now
+        self.lag_bytes = sum(follower.lag_bytes for follower in self.followers.values())
+        if all(follower.pending(now) is None for follower in self.followers.values()):
+            self.caught_up_at = now
+
+    # ---- anywhere
+
+    def want(self, patterns: Mapping[str, str]) -> bool:
+        """Ask for patterns to be counted, by name. True once all of them are."""
+        for name, pattern in patterns.items():
+            if pattern not in self._wanted:
+                taken = set(self._wanted.values())
+                label = next(one for one in (name, *(f"{name}_{n}" for n in range(2, 1000))) if one not in taken)
+                self._wanted[pattern] = label
+        return all(pattern in self.spec.patterns for pattern in patterns.values())
+
+    def families(self) -> Sequence[Family]:
+        """The log's true counters, as of the last save, and where reading stands now."""
+        log = {"log": self.path}
+        shown, (lost, gaps) = self.published, self.published_lost
+
+        def counter(name: str, text: str, value: float) -> Family:
+            return Family(f"portal_log_{name}", "counter", text, [(log, value)])
+
+        families = [
+            counter("lines_total", "Lines of the log.", shown.lines),
+            counter("error_lines_total", "Lines at level error or worse.", shown.errors),
+            counter("requests_total", "Lines that speak of an answered request.", shown.requests),
+            counter("server_errors_total", "Requests that were answered with 5xx.", shown.server_errors),
+            counter("unparsed_lines_total", "Lines that nobody understood.", shown.unparsed),
+            counter("oversize_lines_total", "Lines that were too long to look at.", shown.oversize),
+            counter("hostile_lines_total", "Lines that took too long to read and were passed over.", shown.hostile),
+            counter("lost_bytes_total", "Bytes that are known to have been written and could not be read.", lost),
+            counter("gaps_total", "Times that the place in the log was not found again: lines may be missing.", gaps),
+            Family("portal_log_read_lag_bytes", "gauge", "Bytes that are there and were not read yet.",
+                   [(log, self.lag_bytes)]),
+        ]  # fmt: skip
+        if self.last_line is not None:
+            text = "When the log last grew."
+            families.append(Family("portal_log_last_line_timestamp_seconds", "gauge", text, [(log, self.last_line)]))
+        wanted = dict(self._wanted)
+        matches = [({**log, "pattern": name}, float(shown.matches.get(text, 0))) for text, name in wanted.items()]
+        if matches:
+            families.append(
+                Family("portal_log_matches_total", "counter", "Lines that a pattern was found in.", matches)
+            )
+        families.append(self._histogram("request_duration_seconds", "How long requests took.", {"": log}))
+        upstreams = {name: {**log, "upstream": name} for name in self.spec.upstreams}
+        families.append(self._histogram("upstream_duration_seconds", "How long calls to an upstream took.", upstreams))
+        return families
+
+    def _histogram(self, name: str, text: str, series: dict[str, dict[str, str]]) -> Family:
+        edges = [*(f"{edge:g}" for edge in self.spec.edges_seconds), "+Inf"]
+        samples: list[tuple[dict[str, str], float]] = []
+        for key, labels in series.items():
+            count = self.published.latencies.get(key) or Count([0] * len(edges))
+            total = 0
+            for edge, below in zip(edges, count.below, strict=True):
+                total += below
+                samples.append(({**labels, "__name__": "_bucket", "le": edge}, total))
+            samples.append(({**labels, "__name__": "_count"}, total))
+            samples.append(({**labels, "__name__": "_sum"}, count.sum_ms / 1000))
+        return Family(f"portal_log_{name}", "histogram", text, samples)
+
+
+def _copy(totals: Delta) -> Delta:
+    return msgspec.msgpack.decode(msgspec.msgpack.encode(totals), type=Delta)
+
+
+def _lost(states: Iterable[State]) -> tuple[int, int]:
+    bytes_, gaps = 0, 0
+    for state in states:
+        bytes_, gaps = bytes_ + state.lost_bytes, gaps + state.gaps
+    return bytes_, gaps
+
+
+class Desk:
+    """Goes round all journals in one thread, four times a second, or at once while something is left to read."""
+
+    def __init__(self, clock: Clock | None = None) -> None:
+        self.clock: Clock = clock or SystemClock()
+        self.worker = Worker()
+        self._openings: dict[Journal, Opening] = {}
+        self._saves: dict[Journal, asyncio.Task[None]] = {}
+        self._thread: ThreadPoolExecutor | None = None
+        self._rounds: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def journal(
+        self, path: str, spec: Spec, window_seconds: float, opening: Opening, drain_seconds: float = DRAIN_SECONDS
+    ) -> AsyncIterator[Journal]:
+        """Follow a log for as long as the context lasts, going on from what was saved."""
+        now, wall = self.clock.monotonic, opening.now
+        journal = Journal(path, spec, self.worker, now, wall, window_seconds, drain_seconds)
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "logs")
+        saved = opening.saved
+        if saved:
+            try:
+                await self._in_thread(lambda: journal.restore(saved))
+            except ValueError as error:
+                log.warning("log_state_unreadable", path=path, error=str(error))
+        self._openings[journal] = opening
+        if self._rounds is None:
+            self._rounds = asyncio.create_task(self._go_round())
+        try:
+            yield journal
+        finally:
+            await self._close(journal)
+
+    def speaks_for(self, journal: Journal) -> bool:
+        """Whether this journal shows the counters of its path: one does, where one path is read in two ways."""
+        return next((one for one in self._openings if one.path == journal.path), journal) is journal
+
+    async def news(self, seconds: float) -> None:
+        """Return after the next round, or after so many seconds."""
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._news.wait(), seconds)
+
+    async def _close(self, journal: Journal) -> None:
+        """Save the last of it and let go; the last one out ends the thread and the child."""
+        opening = self._openings.pop(journal)
+        save = self._saves.pop(journal, None)
+        if save:
+            await asyncio.wait([save])
+        blob = await self._in_thread(lambda: journal.freeze(at_once=True))
+        if blob:
+            await self._save(journal, opening, blob)
+        await self._in_thread(journal.close)
+        if not self._openings and self._rounds and self._thread:
+            self._rounds.cancel()
+            await asyncio.wait([self._rounds])
+            await self._in_thread(self.worker.stop)
+            self._thread.shutdown(wait=False)
+            self._rounds = self._thread = None
+
+    async def _go_round(self) -> None:
+        while True:
+            journals = list(self._openings)
+            busy = await self._in_thread(lambda: self._round(journals))  # noqa: B023 - awaited at once
+            for journal in [one for one in journals if one in self._openings and one not in self._saves]:
+                blob = await self._in_thread(journal.freeze)
+                opening = self._openings.get(journal)
+                if blob and opening:
+                    self._saves[journal] = asyncio.create_task(self._save(journal, opening, blob))
+            self._news.set()
+            self._news = asyncio.Event()
+            await self.clock.sleep(0 if busy else POLL_SECONDS)
+
+    def _round(self, journals: Sequence[Journal]) -> bool:
+        """Look at all logs and read for a while, each in its turn. True while something is left."""
+        for journal in journals:
+            journal.look()
+        until = self.clock.monotonic() + ROUND_SECONDS
+        left = list(journals)
+        while left and self.clock.monotonic() < until:
+            left = [journal for journal in left if journal.advance()]
+        return bool(left)
+
+    async def _save(self, journal: Journal, opening: Opening, blob: bytes) -> None:
+        try:
+            await opening.save(blob)
+            journal.publish()
+        except Exception as error:  # a broken store must not end the watching; what is not saved is not shown
+            journal.save_failed()
+            log.error("log_state_not_saved", path=journal.path, error=repr(error))
+        finally:
+            self._saves.pop(journal, None)
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        assert self._thread
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)

@@ -1,0 +1,165 @@
+"""Reads a stretch of an open file line by line into a scanner, and finds where in a file a time begins.
+
+Nothing here is remembered between calls: the caller says where to go on, and is told how far it came. So the process
+that does this can die at any time, and the caller asks another one the same again.
+"""
+
+from __future__ import annotations
+
+import os
+from io import BytesIO
+
+import msgspec
+
+from monitor.logs.scan import Delta, Scanner
+
+BLOCK_BYTES = 64 * 1024  # larger ones fall out of the cache and are slower
+LINE_MOST_BYTES = 2**20  # a longer line is counted and not looked at
+ANCHOR_BYTES = 64
+
+
+class Ask(msgspec.Struct, kw_only=True):
+    """Which lines to read: from `offset`, whole ones, about `limit` bytes and at most `lines` of them, before `until`.
+
+    `anchor` are the bytes before `offset` as they were when they were read. `skip` says that `offset` lies inside a line
+    that was counted already. `final` says that nothing more will be written, so a last line without its newline counts.
+    `hostile` counts one line without looking at it. With `since`, nothing is read: the answer is the offset of the
+    first line at or after that event time. `now` and `since` are seconds since 1970.
+    """
+
+    spec: bytes
+    offset: int
+    limit: int
+    anchor: bytes = b""
+    skip: bool = False
+    final: bool = False
+    hostile: bool = False
+    lines: int | None = None
+    until: int | None = None
+    now: float = 0.0
+    oldest: float = 0.0
+    last_event: float | None = None
+    since: float | None = None
+
+
+class Answer(msgspec.Struct, kw_only=True):
+    """How far it came and what it counted. `moved`: the bytes before were others, so nothing was counted."""
+
+    offset: int = 0
+    skip: bool = False
+    anchor: bytes = b""
+    moved: bool = False
+    delta: Delta = msgspec.field(default_factory=Delta)
+    unreadable: str = ""  # the system's word for why the file could not be read
+    failed: str = ""  # our own mistake, by its name and place
+
+
+def read(fd: int, scanner: Scanner, ask: Ask) -> Answer:
+    """Read what `ask` says from an open file. OSError where it cannot be read."""
+    if os.pread(fd, len(ask.anchor), ask.offset - len(ask.anchor)) != ask.anchor:
+        return Answer(offset=ask.offset, moved=True)
+    first = os.pread(fd, ANCHOR_BYTES, ask.offset)
+    scanner.begin(now=ask.now, oldest=ask.oldest, last_event=ask.last_event)
+    reader = _Reader(fd, ask)
+    left = ask.lines if ask.lines is not None else 2**62
+    while reader.offset - ask.offset < ask.limit and left > 0:
+        lines = reader.next(left)
+        if lines is None:
+            break
+        left -= len(lines)
+        if reader.oversize:
+            left -= 1
+            scanner.feed_oversize()
+        elif lines and ask.hostile:
+            scanner.feed_hostile()
+        elif lines:
+            scanner.feed(lines, reader.block)
+    delta = scanner.end()
+    # Cut and filled anew while it was read? Then what was read is a mixture, and counts for nothing.
+    if os.pread(fd, len(first), ask.offset) != first:
+        return Answer(offset=ask.offset, moved=True)
+    return Answer(offset=reader.offset, skip=reader.skip, anchor=reader.anchor, delta=delta)
+
+
+class _Reader:
+    """A place in a file, and the whole lines that follow it."""
+
+    def __init__(self, fd: int, ask: Ask) -> None:
+        self.fd, self.offset, self.anchor, self.skip, self.final = fd, ask.offset, ask.anchor, ask.skip, ask.final
+        self.until = 2**62 if ask.until is None else ask.until
+        self.block = b""  # the bytes of the lines that `next` gave
+        self.oversize = False
+
+    def next(self, most: int) -> list[bytes] | None:
+        """The next whole lines, none where only the place has moved, None at the end of what is there."""
+        self.oversize = False
+        block = os.pread(self.fd, max(0, min(BLOCK_BYTES, self.until - self.offset)), self.offset)
+        if not block:
+            return None
+        if self.skip:
+            end = block.find(b"\n") + 1
+            self.skip = not end
+            return self._take(block[: end or len(block)], [])
+        if block[0] == 0:  # the hole that a writer leaves who does not append
+            return self._take(block[: len(block) - len(block.lstrip(b"\0"))], [])
+        lines = BytesIO(block).readlines()
+        if lines[-1][-1:] != b"\n":
+            block = block[: -len(lines.pop())]
+        if not lines:
+            return self._long_line()
+        if len(lines) > most:
+            lines = lines[:most]
+            block = b"".join(lines)
+        return self._take(block, lines)
+
+    def _long_line(self) -> list[bytes] | None:
+        line = os.pread(self.fd, min(LINE_MOST_BYTES, self.until - self.offset), self.offset)
+        end = line.find(b"\n") + 1
+        if end:
+            return self._take(line[:end], [line[:end]])
+        if len(line) >= LINE_MOST_BYTES:
+            self.oversize = self.skip = True
+            return self._take(line, [])
+        return self._take(line, [line]) if self.final and line else None
+
+    def _take(self, block: bytes, lines: list[bytes]) -> list[bytes]:
+        self.block = block
+        self.offset += len(block)
+        self.anchor = (self.anchor + block[-ANCHOR_BYTES:])[-ANCHOR_BYTES:]
+        return lines
+
+
+def find(fd: int, scanner: Scanner, since: float) -> int:
+    """The offset of the first line at or after an event time, by halving; 0 where the lines have no times.
+
+    Lines that are out of order by less than a block do no harm: the place lies one block before the one found.
+    """
+    low, high = 0, os.fstat(fd).st_size
+    while high - low > BLOCK_BYTES:
+        middle = (low + high) // 2
+        at = _time_near(fd, scanner, middle, high)
+        if at is None or at >= since:
+            high = middle
+        else:
+            low = middle
+    return _line_start(fd, max(0, low - BLOCK_BYTES)) if low else 0
+
+
+def _time_near(fd: int, scanner: Scanner, offset: int, end: int) -> float | None:
+    """The event time of the first line after `offset` that has one."""
+    block = os.pread(fd, min(LINE_MOST_BYTES, end - offset), offset)
+    for line in BytesIO(block).readlines()[1:200]:
+        at = scanner.time_of(line)
+        if at is not None:
+            return at
+    return None
+
+
+def _line_start(fd: int, offset: int) -> int:
+    while offset:
+        block = os.pread(fd, BLOCK_BYTES, offset)
+        end = block.find(b"\n") + 1
+        if end or not block:
+            return offset + end
+        offset += len(block)
+    return 0

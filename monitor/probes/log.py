@@ -1,0 +1,279 @@
+"""The BFF's log: error ratio, latency and what must be seen in it, over a sliding window.
+
+All probes of one path share one followed log (`monitor.logs`), whatever their windows and limits; a run only reads its
+window. What is shown as a counter has been saved.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, cast
+from weakref import WeakKeyDictionary
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+from pydantic import AfterValidator, Field, field_validator
+
+from monitor.core.probe import (
+    Family,
+    Fault,
+    Measure,
+    Opening,
+    Options,
+    ProbeContext,
+    ProbeError,
+    ProbeType,
+    Quiet,
+    Reading,
+    Reason,
+    Value,
+)
+from monitor.core.quantity import Duration
+from monitor.logs.journal import Desk, Journal
+from monitor.logs.scan import FIELDS, UPSTREAMS, Spec, compile_pattern, text_pattern
+from monitor.logs.window import View
+
+WATCH_SECONDS = 0.7  # at least between two looks at a log that grows: an error burst is seen within a second
+BEHIND_SECONDS = 5.0  # longer behind the end of the log, and its windows say nothing about now
+STALLED_SECONDS = 10.0
+WINDOW_MOST_SECONDS = 3600.0
+NAMES_MOST = 32
+DURATION_MS: Mapping[str, float] = {"us": 1e-3, "ms": 1.0, "s": 1e3}
+ALL = ""  # the part of a split measurement that is the whole
+
+Name = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_.-]{0,63}$")]
+
+
+def _is_pattern(pattern: str) -> str:
+    compile_pattern(pattern)
+    return pattern
+
+
+Pattern = Annotated[str, Field(min_length=1), AfterValidator(_is_pattern)]
+
+
+class LogOptions(Options):
+    """Which log, how to read its lines, and over which window."""
+
+    path: str = Field(min_length=1, description="The log; a glob pattern is allowed.")
+    window: Duration = Field(default=300.0, description="What the measurements look back over, at most 1h.")
+    min_samples: int = Field(default=20, ge=1, description="With fewer requests in the window nothing is concluded.")
+    format: Literal["auto", "pino", "winston", "text"] = "auto"
+    text: str | None = Field(default=None, description="For plain text: a regular expression with named groups.")
+    fields: dict[Literal[FIELDS], str] = Field(default={}, description="Where fields lie: status: meta.res.statusCode.")  # type: ignore[valid-type]
+    patterns: dict[Name, Pattern] = Field(default={}, max_length=NAMES_MOST, description="Lines to count, by name.")
+    upstreams: dict[Name, Pattern] = Field(default=dict(UPSTREAMS), max_length=NAMES_MOST)
+    duration_unit: Literal["us", "ms", "s"] = Field(default="ms", description="Of a duration without a unit.")
+    timezone: str = Field(default="UTC", description="Of timestamps that name none, such as Asia/Tokyo.")
+
+    @field_validator("window")
+    @classmethod
+    def _short_enough(cls, window: float) -> float:
+        if not 10 <= window <= WINDOW_MOST_SECONDS:
+            raise ValueError("write a window from 10s to 1h")
+        return window
+
+    @field_validator("text")
+    @classmethod
+    def _is_text_pattern(cls, text: str | None) -> str | None:
+        if text is not None:
+            text_pattern(text)
+        return text
+
+    @field_validator("timezone")
+    @classmethod
+    def _is_timezone(cls, timezone: str) -> str:
+        try:
+            ZoneInfo(timezone)
+        except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+            raise ValueError(f'"{timezone}" is not a time zone; write one such as Asia/Tokyo') from error
+        return timezone
+
+    def spec(self) -> Spec:
+        """How to read the lines."""
+        return Spec(
+            format=self.format,
+            text=self.text,
+            fields=cast("dict[str, str]", dict(self.fields)),
+            upstreams=dict(self.upstreams),
+            duration_ms=DURATION_MS[self.duration_unit],
+            zone=self.timezone,
+        )
+
+
+@dataclass(frozen=True)
+class LogResource:
+    """A followed log, as the probes that share it see it."""
+
+    journal: Journal
+    desk: Desk
+
+    def families(self) -> Sequence[Family]:
+        """The log's counters and histograms, as of the last save."""
+        return self.journal.families() if self.desk.speaks_for(self.journal) else ()
+
+
+_desks: WeakKeyDictionary[asyncio.AbstractEventLoop, Desk] = WeakKeyDictionary()  # one reading process for all logs
+
+
+@asynccontextmanager
+async def open_log(options: LogOptions, opening: Opening) -> AsyncIterator[LogResource]:
+    """Follow the log, going on from what was saved."""
+    desk = _desks.setdefault(asyncio.get_running_loop(), Desk())
+    async with desk.journal(options.path, options.spec(), options.window, opening) as journal:
+        yield LogResource(journal, desk)
+
+
+async def watch_log(_options: LogOptions, resource: LogResource) -> AsyncIterator[str]:
+    """A word whenever the log has grown, but not more often than a probe should look."""
+    seen = resource.journal.version
+    while True:
+        await resource.desk.news(seconds=60.0)
+        if resource.journal.version != seen:
+            seen = resource.journal.version
+            yield "grew"
+            await resource.desk.clock.sleep(WATCH_SECONDS)
+
+
+async def run(options: LogOptions, context: ProbeContext) -> Reading:
+    """Read the window that ends now.
+
+    ProbeError: `missing`, `unreadable`, `behind` while the end of the log is not reached, `read_stalled` where looking
+    itself hangs, `not_understood` where most lines fit no format.
+    """
+    resource: LogResource = context.resource
+    journal, desk = resource.journal, resource.desk
+    journal.ring.span_seconds = max(journal.ring.span_seconds, 2 * options.window + 10)
+    give_up = desk.clock.monotonic() + min(context.timeout_seconds * 0.8, BEHIND_SECONDS)
+    while not _is_ready(options, journal) and desk.clock.monotonic() < give_up:
+        await desk.news(seconds=0.5)  # it was opened just now
+    _check(journal, desk.clock.monotonic())
+    with journal.lock:
+        view = journal.ring.view(context.now - options.window, float("inf"))
+        before = journal.ring.view(context.now - 2 * options.window, context.now - options.window, deep=False)
+    return _reading(options, journal, view, before, context.now)
+
+
+def _is_ready(options: LogOptions, journal: Journal) -> bool:
+    return journal.want(options.patterns) and (journal.caught_up_at is not None or bool(journal.problem))
+
+
+def _check(journal: Journal, now: float) -> None:
+    """Whether the windows can be believed at all."""
+    if journal.problem == "missing":
+        raise ProbeError("missing", f"{journal.path} is not there")
+    if journal.problem:
+        raise ProbeError("unreadable", f"{journal.path}: {journal.problem}")
+    if journal.looked_at is None or now - journal.looked_at > STALLED_SECONDS:
+        raise ProbeError("read_stalled", f"{journal.path} was not looked at for over {STALLED_SECONDS:.0f} s")
+    if journal.caught_up_at is None or now - journal.caught_up_at > BEHIND_SECONDS:
+        raise ProbeError("behind", f"{journal.lag_bytes} bytes of {journal.path} are left to read")
+
+
+def _reading(options: LogOptions, journal: Journal, view: View, before: View, now: float) -> Reading:
+    if view.unparsed > view.lines / 2 and view.lines >= options.min_samples:
+        samples = "; ".join(journal.totals.samples[-1:])
+        raise ProbeError("not_understood", f"{view.unparsed:.0f} of {view.lines:.0f} lines fit no format: {samples}")
+    has_requests = journal.totals.requests > 0
+    measured: dict[str, Value] = {
+        "lines": round(view.lines),
+        "error_lines": round(view.errors),
+        "requests": round(view.requests),
+        "requests_per_second": view.requests / options.window,
+        "server_errors": round(view.server_errors),
+        "unparsed_lines": round(view.unparsed),
+    }
+    if journal.last_line is not None:
+        measured["silent_seconds"] = max(0.0, now - journal.last_line)
+    measured |= _matches(options, journal, view, now)
+    details = {"last_unparsed": journal.totals.samples[-1]} if journal.totals.samples else {}
+    if (view.requests if has_requests else view.lines) < options.min_samples:
+        covered = journal.since is not None and now - journal.since >= 2 * options.window
+        return Reading(measured, quiet=_quiet(options, view, before, covered, has_requests), details=details)
+    measured["error_ratio"] = view.server_errors / view.requests if has_requests else view.errors / view.lines
+    return Reading(measured | _latencies(view, options.min_samples), details=details)
+
+
+def _quiet(options: LogOptions, view: View, before: View, covered: bool, has_requests: bool) -> Quiet:
+    """Two windows with too little in them and no error are quiet enough for ok, if both were seen whole."""
+    failed = view.server_errors + before.server_errors if has_requests else view.errors + before.errors
+    earlier = before.requests if has_requests else before.lines
+    return Quiet.CLEAR if covered and not failed and earlier < options.min_samples else Quiet.HOLD
+
+
+def _matches(options: LogOptions, journal: Journal, view: View, now: float) -> dict[str, Value]:
+    """How often each pattern was found in the window, and how long ago for the last time, if ever."""
+    counted = {name: text for name, text in options.patterns.items() if text in journal.spec.patterns}
+    if not counted:
+        return {}
+    last = journal.totals.last_matches
+    found: dict[str, Value] = {
+        "matches": {name: float(round(view.matches.get(text, 0))) for name, text in counted.items()}
+    }
+    ages = {name: max(0.0, now - last[text]) for name, text in counted.items() if text in last}
+    return found | ({"last_match_age_seconds": ages} if ages else {})
+
+
+def _latencies(view: View, min_samples: int) -> dict[str, Value]:
+    """Mean and quantiles, of all requests under the part "" and of each upstream that was called often enough."""
+    parts: dict[str, dict[str, float]] = {"mean": {}, "p50": {}, "p95": {}, "p99": {}}
+    for name, latency in view.latencies.items():
+        if latency.count >= min_samples:
+            p50, p95, p99 = latency.quantiles((0.5, 0.95, 0.99))
+            for part, value in zip(parts.values(), (latency.mean_seconds, p50, p95, p99), strict=True):
+                part[name] = value
+    return {f"latency_{name}_seconds": part for name, part in parts.items() if part}
+
+
+def _key(options: LogOptions) -> str:
+    """One followed log for each path and way of reading, whatever the windows and limits."""
+    return f"{Path(options.path).absolute()} {options.spec()}"
+
+
+def _parts(options: Any) -> Mapping[str, frozenset[str]]:
+    upstreams, patterns = frozenset(options.upstreams), frozenset(options.patterns)
+    latencies = {f"latency_{name}_seconds": upstreams for name in ("mean", "p50", "p95", "p99")}
+    return {**latencies, "matches": patterns, "last_match_age_seconds": patterns}
+
+
+PROBE = ProbeType(
+    name="log",
+    help="Error ratio, latency and patterns over a window of a log.",
+    options=LogOptions,
+    measures={
+        "lines": Measure("Lines in the window."),
+        "error_lines": Measure("Lines at level error or worse."),
+        "requests": Measure("Lines that speak of an answered request."),
+        "requests_per_second": Measure("Requests per second."),
+        "server_errors": Measure("Requests answered with 5xx."),
+        "unparsed_lines": Measure("Lines that nobody understood."),
+        "error_ratio": Measure("Share of requests answered with 5xx; of lines at error where the log has no requests."),
+        "latency_mean_seconds": Measure("Mean time of requests, and of calls to each upstream.", split="upstream"),
+        "latency_p50_seconds": Measure("Median time of requests, and of calls to each upstream.", split="upstream"),
+        "latency_p95_seconds": Measure("95 % of requests took no longer; likewise each upstream.", split="upstream"),
+        "latency_p99_seconds": Measure("99 % of requests took no longer; likewise each upstream.", split="upstream"),
+        "silent_seconds": Measure("Since the log last grew."),
+        "matches": Measure("Lines in the window that a pattern is found in.", split="pattern"),
+        "last_match_age_seconds": Measure("Since a pattern was last found.", split="pattern", kind="age"),
+    },
+    reasons={
+        "missing": Reason(Fault.ACCESS, "There is no such log: is the path right, and does the BFF write there?"),
+        "unreadable": Reason(Fault.ACCESS, "The monitor may not read the log: look at its owner, group and mode."),
+        "behind": Reason(Fault.ACCESS, "The log is still being read; it grows faster than that, or this is the start."),
+        "read_stalled": Reason(Fault.ACCESS, "Looking at the log hangs: is its file system (NFS?) answering?"),
+        "not_understood": Reason(
+            Fault.ACCESS, "Most lines fit no format: set `format`, `text` or `fields`; see `scan`."
+        ),
+    },
+    run=run,
+    target_keys=frozenset({"path"}),
+    open=open_log,
+    watch=watch_log,
+    resource_key=_key,
+    exclusive=False,
+    work="log",
+    parts=_parts,
+)

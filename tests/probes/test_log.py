@@ -1,0 +1,219 @@
+"""The log probe on real files: what a window says, when it says nothing, and that all of it survives a restart."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.core.probe import ProbeContext, ProbeError, Quiet, Reading
+from monitor.probes.log import PROBE, LogOptions, LogResource, open_log, run, watch_log
+
+
+class Keeper:
+    """An `Opening` that keeps what is saved in memory, as a store would keep it on disk."""
+
+    key = "log"
+
+    def __init__(self, saved: bytes | None = None) -> None:
+        self.saved = saved
+        self.saves = 0
+        self.broken = False
+
+    def now(self) -> float:
+        return time.time()
+
+    async def save(self, state: bytes) -> None:
+        await asyncio.sleep(0)
+        if self.broken:
+            raise OSError("disk full")
+        self.saved = state
+        self.saves += 1
+
+
+def request(status: int | None = 200, took: int = 12, *, ago: float = 0.0, **more: Any) -> bytes:
+    record = {"level": 30, "time": int((time.time() - ago) * 1000), "req": {"id": 1}, "res": {"statusCode": status}}
+    return json.dumps({**record, "responseTime": took, **more, "msg": "request completed"}).encode() + b"\n"
+
+
+def call(upstream: str, took: float, *, ago: float = 0.0) -> bytes:
+    record = {"level": 30, "time": int((time.time() - ago) * 1000), "context": {"duration": took}}
+    return json.dumps({**record, "msg": f"{upstream} query completed"}).encode() + b"\n"
+
+
+def append(path: Path, *lines: bytes) -> None:
+    with path.open("ab") as log:
+        log.write(b"".join(lines))
+
+
+def options(path: Path, **more: Any) -> LogOptions:
+    return LogOptions.model_validate({"path": str(path), **more})
+
+
+def context(resource: LogResource, timeout: float = 5.0, later: float = 0.0) -> ProbeContext:
+    return ProbeContext("errors", time.time() + later, timeout, resource=resource)
+
+
+async def once(chosen: LogOptions, keeper: Keeper | None = None) -> Reading:
+    async with open_log(chosen, keeper or Keeper()) as resource:
+        return await run(chosen, context(resource))
+
+
+async def until(resource: LogResource, lines: int) -> None:
+    async with asyncio.timeout(10):
+        while resource.journal.totals.lines < lines:
+            await resource.desk.news(1.0)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "combined.log"
+
+
+async def test_window_counts_requests_errors_and_latency(path: Path) -> None:
+    append(path, *[request(200, 100)] * 57, *[request(503, 4000)] * 3, *[call("WHMCS", 2000)] * 20)
+    read = await once(options(path))
+    measured = read.measurements
+    assert (measured["lines"], measured["requests"], measured["server_errors"]) == (80, 60, 3)
+    assert measured["error_ratio"] == pytest.approx(0.05)
+    mean, p95 = measured["latency_mean_seconds"], measured["latency_p95_seconds"]
+    assert isinstance(mean, Mapping)
+    assert isinstance(p95, Mapping)
+    assert mean[""] == pytest.approx((57 * 0.1 + 3 * 4) / 60)
+    assert mean["whmcs"] == pytest.approx(2.0)
+    assert p95["whmcs"] == pytest.approx(2.0, rel=0.01)
+    assert read.quiet is None
+
+
+async def test_two_probes_of_one_path_share_the_follower_and_keep_their_own_windows(path: Path) -> None:
+    append(path, *[request(500, ago=200)] * 30, *[request(200)] * 30)
+    long = options(path, window="5m")
+    short = options(path, window="1m", patterns={"events": "Platform Event"})
+    assert PROBE.resource_key
+    assert PROBE.resource_key(long) == PROBE.resource_key(short)
+    async with open_log(long, Keeper()) as resource:
+        assert (await run(long, context(resource))).measurements["error_ratio"] == pytest.approx(0.5)
+        assert (await run(short, context(resource))).measurements["error_ratio"] == 0
+
+
+async def test_pattern_of_a_second_probe_is_counted_in_what_was_read_before(path: Path) -> None:
+    append(
+        path,
+        *[request(ago=100)] * 25,
+        b'{"level":30,"time":%d,"msg":"Platform Event x"}\n' % (time.time() * 1000 - 60000),
+    )
+    plain, asking = options(path), options(path, patterns={"events": "Platform Event"})
+    async with open_log(plain, Keeper()) as resource:
+        await run(plain, context(resource))
+        measured = (await run(asking, context(resource))).measurements
+        assert measured["matches"] == {"events": 1}
+        age = measured["last_match_age_seconds"]
+        assert isinstance(age, Mapping)
+        assert age["events"] == pytest.approx(60, abs=5)
+        append(path, b'{"level":30,"msg":"Platform Event y"}\n')
+        await until(resource, 27)
+        assert (await run(asking, context(resource))).measurements["matches"] == {"events": 2}
+
+
+async def test_few_requests_hold_and_two_quiet_windows_clear(path: Path) -> None:
+    append(path, *[request()] * 3)
+    quiet = options(path, window="1m")
+    read = await once(quiet)
+    assert read.quiet is Quiet.CLEAR
+    assert "error_ratio" not in read.measurements
+    append(path, request(500))
+    assert (await once(quiet)).quiet is Quiet.HOLD
+
+
+async def test_missing_log_is_our_access_and_found_when_it_appears(path: Path) -> None:
+    chosen = options(path)
+    async with open_log(chosen, Keeper()) as resource:
+        with pytest.raises(ProbeError) as caught:
+            await run(chosen, context(resource))
+        assert caught.value.reason == "missing"
+        append(path, *[request()] * 30)
+        await until(resource, 30)
+        assert (await run(chosen, context(resource))).measurements["requests"] == 30
+
+
+async def test_folder_in_place_of_the_log_is_unreadable(path: Path) -> None:
+    path.mkdir()
+    with pytest.raises(ProbeError) as caught:
+        await once(options(path))
+    assert caught.value.reason == "unreadable"
+
+
+async def test_lines_that_fit_no_format_are_no_success(path: Path) -> None:
+    append(path, *[b"token=abc gibberish from user@example.com\n"] * 30)
+    with pytest.raises(ProbeError) as caught:
+        await once(options(path))
+    assert caught.value.reason == "not_understood"
+    assert "example.com" not in caught.value.detail
+    assert "abc" not in caught.value.detail
+
+
+async def test_restart_goes_on_and_counts_nothing_twice(path: Path) -> None:
+    append(path, *[request()] * 30)
+    chosen, keeper = options(path), Keeper()
+    await once(chosen, keeper)
+    append(path, *[request(500)] * 10)
+    async with open_log(chosen, keeper) as resource:
+        await until(resource, 40)
+        measured = (await run(chosen, context(resource))).measurements
+        assert (measured["requests"], measured["server_errors"]) == (40, 10)
+
+
+async def test_counters_show_only_what_is_saved(path: Path) -> None:
+    append(path, *[request()] * 30)
+    chosen, keeper = options(path), Keeper()
+    keeper.broken = True
+
+    def shown(resource: LogResource) -> float:
+        return next(one for one in resource.families() if one.name == "portal_log_lines_total").samples[0][1]
+
+    async with open_log(chosen, keeper) as resource:
+        await run(chosen, context(resource))
+        assert shown(resource) == 0
+        keeper.broken = False
+        async with asyncio.timeout(10):
+            while not keeper.saves:
+                await resource.desk.news(1.0)
+        assert shown(resource) == 30
+
+
+async def test_watch_speaks_within_a_second_of_the_first_line(path: Path) -> None:
+    append(path, request())
+    chosen = options(path)
+    async with open_log(chosen, Keeper()) as resource:
+        await run(chosen, context(resource))
+        watching = watch_log(chosen, resource)
+        word = asyncio.ensure_future(anext(watching))
+        await asyncio.sleep(0)
+        began = time.monotonic()
+        append(path, request(500))
+        assert await word == "grew"
+        assert time.monotonic() - began < 1.0
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"patterns": {"x": "("}}, "not a regular expression"),
+        ({"patterns": {"x y": "a"}}, "match pattern"),
+        ({"text": "no groups"}, "names no group"),
+        ({"text": "(?P<livel>x)"}, 'unknown group "livel"'),
+        ({"window": "2h"}, "from 10s to 1h"),
+        ({"window": 300}, "has no unit"),
+        ({"timezone": "Mars/Base"}, "is not a time zone"),
+        ({"fields": {"levl": "x"}}, "level"),
+        ({"min_samples": 0}, "greater than or equal to 1"),
+    ],
+)
+def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        LogOptions.model_validate({"path": "x.log", **wrong})
