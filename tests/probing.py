@@ -98,7 +98,7 @@ async def open_failure(probe_type: ProbeType, *, timeout: float = 5.0, **options
 async def eventually(seconds: float, fact: Any) -> None:
     """Return once `fact()` holds (it may be a coroutine function); fail after so many seconds."""
     async with asyncio.timeout(seconds):
-        while not (await fact() if asyncio.iscoroutinefunction(fact) else fact()):  # noqa: ASYNC110 nobody tells
+        while not (await fact() if asyncio.iscoroutinefunction(fact) else fact()):
             await asyncio.sleep(0.01)
 
 

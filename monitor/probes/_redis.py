@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import socket
 import ssl
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -14,7 +15,7 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 from pydantic import AfterValidator, SecretStr
 from redis._parsers import _AsyncRESP2Parser
 from redis.asyncio.connection import Connection as TcpConnection
-from redis.asyncio.connection import parse_url
+from redis.asyncio.connection import SSLConnection, UnixDomainSocketConnection, parse_url
 from redis.exceptions import (
     AskError,
     AuthenticationError,
@@ -31,7 +32,7 @@ from redis.exceptions import (
 )
 
 from monitor.core.probe import Fault, ProbeError, Reason, SecretUrl
-from monitor.probes._socket import hung_up
+from monitor.probes._socket import dial, hung_up
 
 REPLY_BYTES = 2**20
 """The largest single value that is read; INFO has some 10 kB."""
@@ -148,6 +149,25 @@ RedisUrl = Annotated[SecretUrl, AfterValidator(_checked)]
 """The address of one Redis server: redis, rediss or unix. Parameters meant for the portal's client are ignored."""
 
 
+class _OnSocket:
+    """The library's connection, except that we look the name up and connect."""
+
+    sock: socket.socket | None = None
+
+    def _connection_arguments(self) -> dict[str, Any]:
+        arguments: dict[str, Any] = dict(super()._connection_arguments())  # type: ignore[misc]
+        host, _ = arguments.pop("host"), arguments.pop("port")
+        return {**arguments, "sock": self.sock, **({"server_hostname": host} if "ssl" in arguments else {})}
+
+
+class _Tcp(_OnSocket, TcpConnection):
+    pass
+
+
+class _Tls(_OnSocket, SSLConnection):
+    pass
+
+
 class _BoundedParser(_AsyncRESP2Parser):
     """The library's parser, except that it does not gather whatever length the other side announces."""
 
@@ -175,6 +195,8 @@ async def connected(url: SecretStr) -> AsyncIterator[Connection]:
     connection = _connection(url.get_secret_value())
     try:
         with translated():
+            if isinstance(connection, _OnSocket):
+                connection.sock = await dial(connection.host, connection.port)  # type: ignore[attr-defined]
             await connection.connect()
             (pong,) = await ask(connection, ["PING"])
             if isinstance(pong, AuthenticationError):
@@ -185,6 +207,8 @@ async def connected(url: SecretStr) -> AsyncIterator[Connection]:
     finally:
         if writer := connection._writer:  # noqa: SLF001 a polite TLS goodbye may take the other side for ever
             writer.transport.abort()
+        elif sock := getattr(connection, "sock", None):
+            sock.close()
         await connection.disconnect(nowait=True)
 
 
@@ -258,7 +282,9 @@ def _connection(url: str) -> Connection:
     base, _, query = url.partition("?")
     known = [(name, value) for name, value in parse_qsl(query) if name in _TLS_PARAMETERS or name == "db"]
     arguments: dict[str, Any] = dict(parse_url(f"{base}?{urlencode(known)}"))
-    make = arguments.pop("connection_class", TcpConnection)
+    make = {SSLConnection: _Tls, UnixDomainSocketConnection: UnixDomainSocketConnection}.get(
+        arguments.pop("connection_class", None), _Tcp
+    )
     return make(
         **arguments, protocol=2, parser_class=_BoundedParser, driver_info=None, socket_timeout=None,
         socket_connect_timeout=None,

@@ -6,6 +6,7 @@ nothing on to the portal's own sessions.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
@@ -30,6 +31,7 @@ from monitor.core.probe import (
     SecretUrl,
     Value,
 )
+from monitor.probes._lookup import lookup
 from monitor.probes._socket import hung_up
 
 APPLICATION = "portal-monitor"
@@ -181,6 +183,7 @@ class _Connection(psycopg.AsyncConnection[Any]):
 async def _open(options: PostgresOptions, opening: Opening) -> AsyncIterator[_Connection]:  # noqa: ARG001
     parameters = {**_parameters(options.url.get_secret_value()), "application_name": APPLICATION}
     with _translated():
+        parameters |= await _addresses(parameters)
         connection = await _Connection.connect(**parameters, autocommit=True, prepare_threshold=None)
     try:
         yield connection
@@ -206,6 +209,28 @@ async def _run(options: PostgresOptions, context: ProbeContext) -> Reading:
         words = "in recovery: a standby" if found["in_recovery"] else "default_transaction_read_only is on"
         raise ProbeError("readonly", words, reading=reading)
     return reading
+
+
+async def _addresses(parameters: Mapping[str, Any]) -> dict[str, str]:
+    """`host`, `hostaddr` and `port` for each address of each name, so that the library need not look them up."""
+    hosts = str(parameters.get("host", "")).split(",")
+    ports = str(parameters.get("port") or 5432).split(",")
+    if "hostaddr" in parameters or len(ports) not in {1, len(hosts)}:
+        return {}
+    places: list[tuple[str, str, str]] = []
+    unknown: socket.gaierror | None = None
+    for host, port in zip(hosts, ports * (len(hosts) // len(ports)), strict=True):
+        if not host or host.startswith("/"):  # a socket in the file system
+            places.append((host, "", port))
+            continue
+        try:
+            places += [(host, str(found[4][0]), port) for found in await lookup(host, int(port or 5432))]
+        except socket.gaierror as error:
+            unknown = error
+    if not places and unknown:
+        raise ProbeError("unreachable", f"DNS: {unknown.strerror}") from unknown
+    columns = [",".join(column) for column in zip(*places, strict=True)]
+    return dict(zip(("host", "hostaddr", "port"), columns, strict=True))
 
 
 async def _one_row(connection: _Connection, query: str, timeout_seconds: float) -> dict[str, Any]:

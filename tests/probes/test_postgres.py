@@ -295,6 +295,13 @@ async def test_nobody_there_is_unreachable() -> None:
 async def test_an_unknown_name_is_unreachable() -> None:
     error = await open_failure(PROBE, url="postgresql://user@no-such-host.invalid/portal", timeout=20)
     assert error.reason == "unreachable"
+    assert error.detail.startswith("DNS: ")
+
+
+async def test_of_several_servers_the_first_that_answers_is_watched(server: PostgresServer) -> None:
+    place = f"no-such-host.invalid:1,localhost:{free_port()},localhost:{server.port}"
+    async with held(PROBE, url=f"postgresql://{WATCHER}:secret-word@{place}/postgres", timeout=20) as target:
+        await target.run()
 
 
 async def test_a_crash_is_seen_at_once_and_the_run_after_it_says_unreachable(make_postgres: MakePostgres) -> None:

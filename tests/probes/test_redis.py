@@ -113,7 +113,8 @@ async def test_a_primary_without_its_replicas_refuses_writes(make_redis: MakeRed
 
 
 async def test_a_cluster_without_its_slots_is_down(make_redis: MakeRedis) -> None:
-    server = make_redis({"cluster-enabled": "yes"})
+    low = next(port for port in iter(free_port, 0) if port < 50_000)  # its cluster port is 10,000 higher
+    server = make_redis({"cluster-enabled": "yes"}, port=low)
     async with held(PROBE, url=server.url) as target:
         assert (await target.failure()).reason == "clusterdown"
 
@@ -195,6 +196,11 @@ async def test_nobody_there_is_unreachable() -> None:
     error = await open_failure(PROBE, url=f"redis://127.0.0.1:{free_port()}")
     assert (error.reason, error.detail) == ("unreachable", "Connection refused")
     assert PROBE.reason(error.reason).fault is Fault.TARGET
+
+
+async def test_a_name_will_do(redis_server: RedisServer) -> None:
+    async with held(PROBE, url=f"redis://localhost:{redis_server.port}") as target:
+        await target.run()
 
 
 async def test_an_unknown_name_is_unreachable() -> None:
