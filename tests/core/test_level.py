@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core import level
-from monitor.core.condition import parse_condition
+from monitor.core.condition import Condition, parse_condition
 from monitor.core.config import FailAfter, ProbeConfig
 from monitor.core.level import ProbeState
 from monitor.core.probe import Fault, Measure, Options, Outcome, ProbeType, Quiet, Reading, Reason, Result
@@ -52,7 +52,7 @@ def config(
     name: str = "it",
     probe_type: ProbeType = UNCHECKED,
 ) -> ProbeConfig:
-    def parsed(text: str) -> tuple:
+    def parsed(text: str) -> tuple[Condition, ...]:
         return (parse_condition(text, TYPE.measures, {}),) if text else ()
 
     return ProbeConfig(

@@ -107,7 +107,7 @@ def test_an_unknown_probe_makes_its_rules_unknown_and_is_not_ok() -> None:
 
 
 def test_a_composite_needs_both_of_its_scenarios() -> None:
-    both = {"redis": probe(Level.FAIL), "postgres": probe(Level.FAIL)}
+    both: dict[str, Any] = {"redis": probe(Level.FAIL), "postgres": probe(Level.FAIL)}
     since = severity.held_since(at(0, **both))
     assert at(31, since, **both)["portal-unreachable"].severity is P1
     assert at(31, since, redis=probe(Level.FAIL))["portal-unreachable"].severity is None
