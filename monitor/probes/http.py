@@ -53,6 +53,7 @@ OTHERS = "others"  # the check, there wherever `checks` are, of the parts that t
 
 _MOST_REDIRECTS = 10
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_STATUS = re.compile(r"any|[1-5]xx|[1-5]\d\d", re.ASCII)
 _HEADER = re.compile(r"[!#$%&'*+.^`|~\w-]+", re.ASCII)
 _HEADER_VALUE = re.compile(r"[\x21-\x7e](?:[\t\x20-\x7e]*[\x21-\x7e])?")
 
@@ -83,20 +84,28 @@ def _url(value: SecretStr) -> SecretStr:
 
 
 def _statuses(value: object) -> object:
-    return [str(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    words = [str(one) for one in (value if isinstance(value, list | tuple) else [value])]
+    if wrong := [word for word in words if not _STATUS.fullmatch(word)]:
+        raise ValueError(f'"{wrong[0]}" is no status; write 200, 2xx or any, or a list of them')
+    return words
+
+
+def _free(checks: Mapping[str, str]) -> Mapping[str, str]:
+    if taken := sorted(set(checks) & {"run", OTHERS, *COMMON_REASONS, *REASONS, *MEASURES}):
+        raise ValueError(f'"{taken[0]}" already means something here; name the check otherwise')
+    return checks
 
 
 def _headers(value: Mapping[str, SecretStr]) -> Mapping[str, SecretStr]:
     for name, secret in value.items():
-        if not _HEADER.fullmatch(name):
-            raise ValueError(f'"{name}" is not the name of a header')
+        if not _HEADER.fullmatch(name) or name.lower() in {"content-length", "transfer-encoding"}:
+            raise ValueError(f'"{name}" is not the name of a header that a request without a body can have')
         if not _HEADER_VALUE.fullmatch(secret.get_secret_value()):
             raise ValueError(f'the value of "{name}" is empty or has characters that a header cannot carry')
     return value
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9_-]{0,39}$")]
-Status = Annotated[str, StringConstraints(pattern=r"^(any|[1-5]xx|[1-5]\d\d)$")]
 _STATUS_SCHEMA = {
     "anyOf": [
         {"type": "string", "pattern": "^(any|[1-5]xx|[1-5][0-9][0-9])$"},
@@ -104,7 +113,7 @@ _STATUS_SCHEMA = {
     ]
 }
 Statuses = Annotated[
-    tuple[Status, ...],
+    tuple[str, ...],
     BeforeValidator(_statuses),
     Field(min_length=1),
     WithJsonSchema({"anyOf": [*_STATUS_SCHEMA["anyOf"], {"type": "array", "items": _STATUS_SCHEMA, "minItems": 1}]}),
@@ -116,17 +125,12 @@ class HttpOptions(Options):
     method: Literal["GET", "HEAD"] = "GET"
     headers: Annotated[Mapping[str, SecretStr], AfterValidator(_headers)] = {}  # sent to the URL's own origin only
     ok: Statuses = ("2xx", "3xx")  # statuses that are a success: 200, 2xx, or `any` (whoever answers is up)
-    checks: Mapping[Name, health.Path] = {}  # verdicts of a health page about its parts; each is a why
+    # Verdicts of a health page about its parts; each is a why.
+    checks: Annotated[Mapping[Name, health.Path], AfterValidator(_free)] = {}
     values: Mapping[Name, health.Path] = {}  # numbers to measure
     max_bytes: Annotated[Size, Field(le=2**24)] = 2**20  # of the body, decompressed
     follow_redirects: bool = False
     ca_file: CaFile | None = None
-
-    @model_validator(mode="after")
-    def _names_are_free(self) -> HttpOptions:
-        if taken := sorted(set(self.checks) & {"run", OTHERS, *COMMON_REASONS, *REASONS, *MEASURES}):
-            raise ValueError(f'checks: "{taken[0]}" already means something here; name the check otherwise')
-        return self
 
     @model_validator(mode="after")
     def _body_is_asked_for(self) -> HttpOptions:

@@ -106,8 +106,6 @@ def types(work: str) -> list[str]:
 
 
 def declared(name: str) -> ProbeType:
-    if name not in discover():
-        pytest.skip(f"monitor/probes/{name}.py is not there")
     return discover()[name]
 
 
@@ -148,7 +146,7 @@ def hold_to_the_contract(config: ProbeConfig, result: Result) -> None:
     if result.outcome is not Outcome.SUCCESS:
         expected = Outcome.FAILURE if config.type.reason(result.reason).fault is Fault.TARGET else Outcome.ERROR
         assert result.outcome is expected
-    assert result.duration_seconds < config.timeout + 0.25
+    assert result.duration_seconds < config.timeout + 1.0
     assert CANARY not in repr(result)
     assert "\n" not in result.detail
     assert set(result.checks) <= config.type.checks(config.options)
@@ -159,10 +157,10 @@ def hold_to_the_contract(config: ProbeConfig, result: Result) -> None:
 def assert_declared(config: ProbeConfig, name: str, value: Value) -> None:
     measure = config.type.measures[name]
     parts = value if isinstance(value, Mapping) else {"": value}
-    assert isinstance(value, Mapping) == (measure.split is not None) or config.type.name == "log", name
+    assert isinstance(value, Mapping) == (measure.split is not None), name
     known = config.type.parts(config.options).get(name)
     if isinstance(value, Mapping) and known is not None:
-        assert set(value) <= known
+        assert set(value) <= known | {""}  # the whole beside its parts
     for number in parts.values():
         assert isinstance(number, int | float), name
         assert math.isfinite(number), name
@@ -172,7 +170,7 @@ def assert_declared(config: ProbeConfig, name: str, value: Value) -> None:
 
 
 def test_every_type_has_a_row_here() -> None:
-    assert set(discover()) <= set(TYPES), "a new probe type needs a row in TYPES"
+    assert set(discover()) == set(TYPES), "a new probe type needs a row in TYPES"
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -182,7 +180,8 @@ def test_a_declaration_is_complete(name: str) -> None:
     assert probe_type.measures
     assert probe_type.target_keys
     assert probe_type.target_keys <= set(probe_type.options.model_fields)
-    assert any(reason.fault is Fault.TARGET for reason in probe_type.reasons.values())
+    if name != "log":  # what is wrong with a log's subject stands in its lines
+        assert any(reason.fault is Fault.TARGET for reason in probe_type.reasons.values())
     for measure in probe_type.measures.values():
         assert measure.help
 
@@ -194,7 +193,7 @@ def test_every_reason_can_be_told_and_says_what_to_do(name: str) -> None:
     for word in [*probe_type.reasons, *COMMON_REASONS]:
         reason = probe_type.reason(word)
         assert reason.fault in Fault
-        assert reason.advice.endswith("."), word
+        assert reason.advice.endswith((".", "?")), word
         assert word == word.lower().strip()
         assert " " not in word
 
@@ -231,16 +230,22 @@ WHMCS = replies.http('{"result": "success", "whmcs": {"version": "8.0.0"}}')
 LINE = '{"level":30,"time":%d,"req":{"id":1,"method":"GET","url":"/"},"res":{"statusCode":200},"responseTime":12}\n'
 
 
+@pytest.fixture
+def real_url(name: str, request: pytest.FixtureRequest) -> str:
+    """The address of the real server that this type watches, if it watches one; started before the loop is watched."""
+    fixture = {"redis": "redis_server", "replay": "redis_server", "postgres": "postgres_url"}.get(name)
+    server = request.getfixturevalue(fixture) if fixture else ""
+    return str(getattr(server, "url", server))
+
+
 @asynccontextmanager
-async def healthy(name: str, request: pytest.FixtureRequest, folder: Path) -> AsyncIterator[Raw]:
+async def healthy(name: str, real_url: str, folder: Path) -> AsyncIterator[Raw]:
     """Options for a target of this type that is well: a real server, or for a vendor one that answers as documented."""
     if name in {"redis", "replay"}:
-        url = request.getfixturevalue("redis_server").url
-        with Redis.from_url(url) as client:
+        with Redis.from_url(real_url) as client:
             client.set("sf:pe:replay:/event/Order__e", "12907414")
-        yield {**TYPES[name].at(""), "url": url}
-    elif name == "postgres":
-        yield {"url": request.getfixturevalue("postgres_url")}
+    if real_url:
+        yield {**TYPES[name].at(""), "url": real_url}
     elif name == "log":
         (folder / "combined.log").write_text("")
         yield TYPES[name].at(str(folder / "combined.log"))
@@ -251,18 +256,22 @@ async def healthy(name: str, request: pytest.FixtureRequest, folder: Path) -> As
 
 @pytest.mark.parametrize("name", TYPES)
 async def test_a_target_that_is_well_is_green_and_measured(
-    name: str, request: pytest.FixtureRequest, tmp_path: Path, look: Look
+    name: str, real_url: str, tmp_path: Path, look: Look
 ) -> None:
     probe_type = declared(name)
-    async with healthy(name, request, tmp_path) as raw:
+    promised = set(LEAST[name].split()) - ONLY_AT_TIMES
+    async with healthy(name, real_url, tmp_path) as raw:
         config = configured(probe_type, raw, timeout=5.0)
         first = await look(config)
         if name == "log":
             lines = [LINE % (1000 * SystemClock().now()) for _ in range(50)]
             (tmp_path / "combined.log").write_text("".join(lines))
         second = await look(config, first.cursor)
+        async with asyncio.timeout(10):
+            while not promised <= set(second.measurements):  # a followed log is read beside the runs
+                await asyncio.sleep(0.05)
+                second = await look(config, second.cursor)
     assert (first.outcome, second.outcome) == (Outcome.SUCCESS, Outcome.SUCCESS), (first, second)
-    assert set(LEAST[name].split()) - ONLY_AT_TIMES <= set(second.measurements)
 
 
 # --- secrets ----------------------------------------------------------------------------------------------------------
