@@ -11,6 +11,7 @@ from dataclasses import replace
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from structlog.testing import capture_logs
 
 from monitor.core.config import Config
 from monitor.core.probe import Family, Measure, Outcome
@@ -159,14 +160,16 @@ def test_what_is_no_number_is_not_exported(number: object) -> None:
     assert found['portal_probe_success{probe="egress"}'] == 1
 
 
-def test_one_broken_probe_costs_no_other_its_metrics(caplog: pytest.LogCaptureFixture) -> None:
+def test_one_broken_probe_costs_no_other_its_metrics() -> None:
     broken = replace(portal.probes()["whmcs"], tally=Tally(buckets=(1,)))
-    found = samples(
-        portal.snapshot(probes={"whmcs": broken, **{k: v for k, v in portal.probes().items() if k != "whmcs"}})
-    )
+    with capture_logs() as logged:
+        found = samples(
+            portal.snapshot(probes={"whmcs": broken, **{k: v for k, v in portal.probes().items() if k != "whmcs"}})
+        )
     assert found['portal_probe_success{probe="egress"}'] == 1
     assert found['portal_monitor_metrics_failed{part="probes"}'] == 1
     assert found['portal_incident_open{scenario="redis",severity="P2"}'] == 1
+    assert [line["event"] for line in logged] == ["metrics_part_failed"]
 
 
 def test_a_series_given_twice_is_exported_once() -> None:

@@ -172,6 +172,8 @@ def _takes_gzip(request: Request) -> bool:
 
 async def _refused(_: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
+    if status == 500:
+        return refuse(500, "The monitor made a mistake; its log says more.")
     said = {404: "There is nothing at this address.", 405: "This address does not take that method."}
     headers = getattr(error, "headers", None)
     return refuse(status, said.get(status, "Refused."), headers)

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cache
 from importlib import resources
 from urllib.parse import urlsplit
 
@@ -108,15 +109,7 @@ class Console:
     """Turns snapshots into pages. May be used in any thread, `pieces` in one at a time."""
 
     def __init__(self) -> None:
-        self._templates = Environment(
-            loader=PackageLoader("monitor.web"),
-            autoescape=True,
-            undefined=StrictUndefined,
-            trim_blocks=True,
-            lstrip_blocks=True,
-        )
-        self._templates.globals |= {"icons": ICONS, "version": _version()}
-        self._templates.filters |= {"iso": iso, "when": _when, "clock": _clock_time, "duration": format_duration}
+        self._templates = _environment()
         self._macros = self._templates.get_template("pieces.html").module
         self._rows: dict[str, tuple[ProbeView, str]] = {}
 
@@ -163,9 +156,29 @@ class Console:
         return self._templates.get_template("missing.html").render(what=what)
 
 
+@cache
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("monitor.web"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        finalize=_shown,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals |= {"icons": ICONS, "version": _version()}
+    environment.filters |= {"iso": iso, "when": _when, "duration": format_duration}
+    return environment
+
+
+def _shown(value: object) -> object:
+    """Whatever a page says in text that is no HTML of ours: without control characters."""
+    return clean(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+
+
 def title_of(state: State) -> str:
     """The title of the browser's tab: the state is seen even in the background."""
-    return f"{ICONS[state.tone]} {state.sentence}"
+    return clean(f"{ICONS[state.tone]} {state.sentence}")
 
 
 def row(view: ProbeView, secrets: frozenset[str]) -> Row:
@@ -323,10 +336,6 @@ def _details(view: ProbeView, snapshot: Snapshot) -> Mapping[str, str]:
 
 def _when(at: float) -> str:
     return f"{datetime.fromtimestamp(at, UTC):%-d %b %H:%M:%S} UTC"
-
-
-def _clock_time(at: float) -> str:
-    return f"{datetime.fromtimestamp(at, UTC):%H:%M} UTC"
 
 
 def static(name: str) -> bytes:

@@ -64,7 +64,7 @@ class Guard:
         except Exception:  # a mistake in one answer: said once, in our log, and the daemon goes on
             log.exception("web_request_failed", path=scope["path"])
             if not finishing.started:
-                await refuse(500, "The monitor made a mistake; its log has the traceback.")(scope, receive, finishing)
+                await refuse(500, "The monitor made a mistake; its log says more.")(scope, receive, finishing)
 
     async def _refusal(self, headers: Headers) -> Response | None:
         config = self._source.snapshot().config.web

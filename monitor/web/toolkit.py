@@ -151,7 +151,8 @@ def _first(error: ValidationError) -> str:
     problem = error.errors(include_url=False, include_input=False)[0]
     where = [str(step) for step in problem["loc"] if step != "[key]"]
     if problem["type"] != "extra_forbidden":
-        return f"{'.'.join(where) or 'the file'}: {problem['msg'].removeprefix('Value error, ')}"
+        said = "is no mapping" if problem["type"] == "model_type" else problem["msg"].removeprefix("Value error, ")
+        return f"{'.'.join(where) or 'the file'}: {said}"
     models: dict[str, type[_Strict]] = {"tls_server_config": _Tls, "http_server_config": _Http}
     known = models.get(where[0], _File).model_fields if len(where) > 1 else _File.model_fields
     return f"{'.'.join(where)}: the key is not known here{did_you_mean(where[-1], known)}"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Tone = Literal["fail", "warn", "unknown", "ok"]
 QUIET = "quiet"
+LONGEST = 2000
+"""Characters of one text from outside that are shown."""
 
 _SIDES: Mapping[str, str] = {
     ">": "over", ">=": "at or over", "<": "under", "<=": "at or under", "==": "equal to", "!=": "other than",
@@ -222,8 +224,10 @@ def iso(at: float) -> str:
 
 
 def clean(text: str, secrets: Iterable[str] = ()) -> str:
-    """Text from outside, safe to show: no secrets, and no control characters that would steer a terminal."""
-    return "".join(letter if letter.isprintable() else " " for letter in scrub(text, secrets))
+    """Text from outside, safe to show: no secrets, no control characters that would steer a terminal, and not endless."""
+    shown = scrub(text, secrets)
+    shown = shown if len(shown) <= LONGEST else f"{shown[:LONGEST]}…"
+    return shown if shown.isprintable() else "".join(letter if letter.isprintable() else " " for letter in shown)
 
 
 def filled(template: str, snapshot: Snapshot) -> str:

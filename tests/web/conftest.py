@@ -35,6 +35,6 @@ async def site() -> AsyncIterator[Site]:
     source = portal.Source()
     async with (
         serve(source, WebConfig(port=0), SecretStr(TOKEN)) as served,
-        httpx.AsyncClient(base_url=served.url, trust_env=False) as client,
+        httpx.AsyncClient(base_url=served.url, trust_env=False, verify=False) as client,
     ):
         yield Site(source, served, client)

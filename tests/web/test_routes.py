@@ -11,6 +11,7 @@ import httpx
 import jsonschema
 import pytest
 from pydantic import SecretStr
+from structlog.testing import capture_logs
 
 from monitor.core.config import WebConfig
 from monitor.web import ReloadReport
@@ -174,8 +175,10 @@ async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
 async def test_a_mistake_in_one_answer_is_said_and_costs_only_that_answer(site: Site) -> None:
     broken = replace(portal.REDIS_DOWN, opened_at="yesterday")  # type: ignore[arg-type]
     site.source.show(portal.snapshot(incidents=(broken,)))
-    answer = await site.client.get("/api/v1/status")
-    assert answer.status_code == 500
+    with capture_logs() as logged:
+        answer = await site.client.get("/api/v1/status")
+    assert (answer.status_code, answer.json()) == (500, {"error": "The monitor made a mistake; its log says more."})
+    assert [(line["event"], line["path"]) for line in logged] == [("web_request_failed", "/api/v1/status")]
     assert (await site.client.get("/-/healthy")).status_code == 200
     assert (await site.client.get("/metrics")).status_code == 200
 
@@ -189,7 +192,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line(site: Site) -> None:
 
 async def test_a_name_is_listened_on_at_every_address_it_has() -> None:
     async with serve(portal.Source(), WebConfig(host="localhost", port=0), SecretStr("t")) as served:
-        async with httpx.AsyncClient(trust_env=False) as client:
+        async with httpx.AsyncClient(trust_env=False, verify=False) as client:
             assert (await client.get(f"{served.url}/-/healthy")).status_code == 200
         assert served.url == f"http://localhost:{served.port}"
 
@@ -204,7 +207,7 @@ async def test_the_end_lets_an_answer_under_way_finish(site: Site) -> None:
         return ReloadReport()
 
     source.reload = slow  # type: ignore[method-assign]
-    async with httpx.AsyncClient(trust_env=False) as client:
+    async with httpx.AsyncClient(trust_env=False, verify=False) as client:
         async with serve(source, WebConfig(port=0), SecretStr("t")) as served:
             asking = asyncio.create_task(client.post(f"{served.url}/-/reload", headers={"Authorization": "Bearer t"}))
             await begun.wait()
@@ -237,7 +240,9 @@ async def test_a_real_prometheus_scrapes_it(site: Site, tmp_path: Path) -> None:
     )
 
     def query(expression: str) -> list[dict[str, object]]:
-        answer = httpx.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, trust_env=False)
+        answer = httpx.get(
+            f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, trust_env=False, verify=False
+        )
         return answer.json()["data"]["result"] if answer.status_code == 200 else []
 
     try:
