@@ -21,12 +21,13 @@ def sandbox() -> None:
 @FOLDER
 @click.option("--no-daemon", is_flag=True, help="Only the portal and Alertmanager; run the daemon yourself.")
 @click.option("--listen", default="127.0.0.1:9877", show_default=True, help="Where the daemon listens.")
-def up(folder: Path, no_daemon: bool, listen: str) -> None:
+@click.option("--traffic", default=25.0, show_default=True, help="Requests of customers, a second.")
+def up(folder: Path, no_daemon: bool, listen: str, traffic: float) -> None:
     """Start the portal and the daemon on it; pages appear as they come. Ctrl-C ends all."""
     from monitor.sandbox import remote, supervisor
 
     try:
-        supervisor.up(supervisor.Plan(folder, daemon=not no_daemon, listen=listen))
+        supervisor.up(supervisor.Plan(folder, daemon=not no_daemon, listen=listen, requests_per_second=traffic))
     except remote.SandboxError as error:
         raise click.ClickException(str(error)) from error
 

@@ -102,7 +102,7 @@ def runbook_for(text: str) -> str:
 
     def change(where: Where, value: Any) -> str | None:
         if where[0] == "lifecycle":
-            return pace.written(parse_delay(value) * pace.LIFE_SCALE)
+            return pace.written(pace.life(parse_delay(value)))
         if where[-1] in {"for", "unresolved", "respond", "update_every"}:
             return pace.written(pace.wait(parse_delay(value)))
         return None
@@ -111,10 +111,10 @@ def runbook_for(text: str) -> str:
 
 
 def _probe_time(where: Where, value: str) -> str | None:
-    if where[-1] in {"interval", "retry_interval"}:
-        return pace.written(parse_delay(value) * pace.INTERVAL_SCALE)
-    if where[-1] == "timeout":
-        return pace.written(parse_delay(value) * pace.TIMEOUT_SCALE)
+    if where[-1] in {"interval", "timeout"}:
+        return pace.written(pace.beat(parse_delay(value)))
+    if where[-1] == "retry_interval":
+        return pace.written(parse_delay(value) * pace.RETRY_SCALE)
     if where[-1] == "window":
         return pace.written(pace.window(parse_delay(value)))
     if {"warn", "fail"} & set(where) and _AGE.search(value):

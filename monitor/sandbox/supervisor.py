@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -22,7 +23,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitor.sandbox import alertmanager, pair
+from monitor.sandbox import alertmanager, guardian, pair
 from monitor.sandbox.outages import OUTAGES, Outage
 from monitor.sandbox.pages import Page, Pages, as_json
 from monitor.sandbox.portal import REQUESTS_PER_SECOND, ROOT, Child, Portal, tool, write_json
@@ -81,7 +82,7 @@ class Supervisor:
 
     async def run(self) -> None:
         self._obey_signals()
-        self._clear()
+        await asyncio.to_thread(self._clear)
         async with contextlib.AsyncExitStack() as stack:
             control = Port()
             stack.callback(control.release)
@@ -99,8 +100,8 @@ class Supervisor:
             state = {"pid": os.getpid(), "control": self._control, "portal": self.portal.bff_url, "config": str(config),
                      "console": f"http://127.0.0.1:{console_port}", "alertmanager": receiver,
                      "pids": self._pids(watcher)}  # fmt: skip
-            write_json(self.folder / STATE, state)
             self._show(state)
+            write_json(self.folder / STATE, state)
             await self._ending.wait()
             self._say("Ending …")
 
@@ -126,9 +127,20 @@ class Supervisor:
     def _clear(self) -> None:
         """A new sandbox remembers nothing of the last one; PostgreSQL's empty cluster is kept, it takes long."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        for left in ("pages.jsonl", "daemon.log", *(path.name for path in self.folder.glob("state.db*"))):
+        self._outwait_the_last()
+        for left in (STATE, "pages.jsonl", "daemon.log", *(path.name for path in self.folder.glob("state.db*"))):
             (self.folder / left).unlink(missing_ok=True)
         shutil.rmtree(self.folder / "alertmanager", ignore_errors=True)
+
+    def _outwait_the_last(self) -> None:
+        """If the last one was killed just now, its guardian is still ending what it started."""
+        try:
+            last = json.loads((self.folder / STATE).read_text())["pids"]["guardian"]
+        except (OSError, ValueError, KeyError):
+            return
+        deadline = time.monotonic() + 2 * guardian.PATIENCE_SECONDS
+        while Path(f"/proc/{last}/cwd").exists() and time.monotonic() < deadline:
+            time.sleep(0.02)
 
     async def _start_alertmanager(self, stack: contextlib.AsyncExitStack) -> str | None:
         """Its address, or None where there is none: the rest goes on without."""
@@ -177,7 +189,7 @@ class Supervisor:
 
     def _pids(self, watcher: Child | None) -> Mapping[str, int | None]:
         return {"redis": self.portal.redis.pid, "postgres": self.portal.postgres.pid, "bff": self.portal.bff.pid,
-                "daemon": watcher.pid if watcher else None}  # fmt: skip
+                "daemon": watcher.pid if watcher else None, "guardian": self.portal.guarded.pid}  # fmt: skip
 
     # ── Talking ───────────────────────────────────────────────────────────────────────────────────────────────
 
