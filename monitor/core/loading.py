@@ -16,6 +16,7 @@ from monitor.core.playbook import read_runbook
 from monitor.core.probe import Options, ProbeType
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Runbook
+from monitor.core.scrub import SHORTEST
 from monitor.core.source import ConfigError, Document, Path, Problem, parse
 
 __all__ = ["ConfigError", "Loaded", "Problem", "Read", "load"]
@@ -199,12 +200,18 @@ class _ProbesReader:
     def _keep(self, leaf: Leaf) -> None:
         """Refuse a secret that is written down; remember any other for scrubbing."""
         variables = self.document.variables.get(leaf.path, ())
-        self.secrets |= to_scrub(leaf, variables)
+        self._remember(leaf, to_scrub(leaf, variables))
         if is_written_down(leaf, self.document.written.get(leaf.path, leaf.text)):
             key = leaf.path[-1]
             what = "a password in this URL" if leaf.kind == "url" else "this secret"
             file = f", or {key}_file: /path" if len(leaf.path) == 3 else ""
             self._wrong(leaf.path, f"{what} is written down here; write {key}: ${{NAME}}{file}")
+
+    def _remember(self, leaf: Leaf, secrets: set[str]) -> None:
+        """Have these scrubbed from everything that is shown."""
+        self.secrets |= secrets
+        if any(0 < len(secret) < SHORTEST for secret in secrets):
+            self._warn(leaf.path, f"a secret of under {SHORTEST} characters is too short to be scrubbed from messages")
 
     def _secret_files(self, path: Path, values: dict[str, Any], model: type[Options]) -> dict[str, Any]:
         """The values with each `<key>_file` of a secret replaced by what is in the file."""
@@ -221,7 +228,8 @@ class _ProbesReader:
                 self.document = replace(self.document, broken=self.document.broken | {(*path, name)})
             else:
                 filled[name] = secret
-                self.secrets |= to_scrub(Leaf((*path, name), secret, kind), ())
+                leaf = Leaf((*path, name), secret, kind)
+                self._remember(leaf, to_scrub(leaf, ()))
         return filled
 
     def _secret_file(self, where: Path, path: object) -> str | None:

@@ -46,12 +46,14 @@ def mutated(draw: st.DrawFn, text: str) -> str:
     return text
 
 
+@settings(deadline=None)
 @given(st.one_of(st.text(max_size=200), st.binary(max_size=200), st.lists(WORDS, max_size=30).map("".join)))
 def test_any_text_is_a_configuration_or_a_list_of_problems(text: str | bytes) -> None:
     outcome(text, SMALL[1], ENV)
     outcome(SMALL[0], text, ENV)
 
 
+@settings(deadline=None)
 @given(mutated(SMALL[0]), mutated(SMALL[1]))
 def test_any_slip_of_the_pen_is_a_configuration_or_a_list_of_problems(probes: str, runbook: str) -> None:
     outcome(probes, runbook, ENV)
@@ -63,6 +65,7 @@ def test_any_slip_in_the_shipped_files_is_survived(probes: str, runbook: str) ->
     outcome(probes, runbook, SHIPPED_ENV)
 
 
+@settings(deadline=None, max_examples=50)
 @given(st.recursive(st.none() | st.booleans() | st.integers() | st.text(max_size=5), st.lists, max_leaves=5))
 def test_any_value_of_any_key_is_survived(value: object) -> None:
     keys = ("interval", "fail_after", "warn", "clear", "needs", "labels", "url", "url_file", "role", "type", "enabled")

@@ -105,6 +105,11 @@ def test_an_address_without_a_password_is_no_secret() -> None:
     assert not load_text(PROBES.replace("${REDIS_URL}", "redis://cache:6379/1")).config.secrets
 
 
+def test_a_secret_too_short_to_be_scrubbed_is_warned_of() -> None:
+    loaded = load("p.yaml", PROBES, types=discover(), env={"REDIS_URL": "redis://:abc@h"}, read=lambda _: RUNBOOK)
+    assert "p.yaml:3:29: probes.redis.url: a secret of under 4 characters is too short" in warnings_of(loaded)
+
+
 def test_a_secret_comes_from_a_file_without_its_line_break() -> None:
     text = PROBES.replace("url: '${REDIS_URL}'", "url_file: secrets/redis")
     loaded = load_text(text, files={"/etc/monitor/secrets/redis": "redis://u:CANARY-file@h\r\n"})
