@@ -17,7 +17,7 @@ from monitor.core.incident import Incident, Page
 from monitor.core.probe import Value
 from monitor.core.runbook import Scenario
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
-from monitor.web.words import advice, clean, filled, iso
+from monitor.web.words import advice, clean, impact, iso, title
 
 Number = float | dict[str, float]
 
@@ -227,7 +227,7 @@ def probes_json(snapshot: Snapshot) -> list[ProbeJson]:
 
 def incidents_json(snapshot: Snapshot) -> list[IncidentJson]:
     """Open incidents first, then those resolved lately; texts with their live values."""
-    return [_filled(incident, snapshot) for incident in snapshot.incidents]
+    return [live_incident_json(incident, snapshot) for incident in snapshot.incidents]
 
 
 def status_json(snapshot: Snapshot) -> StatusJson:
@@ -240,12 +240,12 @@ def status_json(snapshot: Snapshot) -> StatusJson:
     }
 
 
-def _filled(incident: Incident, snapshot: Snapshot) -> IncidentJson:
+def live_incident_json(incident: Incident, snapshot: Snapshot) -> IncidentJson:
+    """One incident of the snapshot, its texts with their live values."""
     view = snapshot.scenarios.get(incident.scenario)
     level = view.escalation_level if view and view.incident and view.incident.key == incident.key else 0
     found = incident_json(incident, snapshot.runbook.scenarios.get(incident.scenario), snapshot.pages, level)
-    found["title"], found["impact"] = filled(found["title"], snapshot), filled(found["impact"], snapshot)
-    return found
+    return {**found, "title": title(incident, snapshot), "impact": impact(incident, snapshot)}
 
 
 def _condition(condition: Condition, level: str, view: ProbeView) -> ConditionJson:
@@ -304,6 +304,10 @@ def openapi(version: str) -> dict[str, Any]:
                 "get": _operation("One probe", {"200": _ref("ProbeJson"), "404": _ref("ErrorJson")}),
             },
             "/api/v1/incidents": {"get": _operation("Open incidents, and those resolved lately", {"200": incidents})},
+            "/api/v1/incidents/{key}": {
+                "parameters": [{**name, "name": "key"}],
+                "get": _operation("One incident", {"200": _ref("IncidentJson"), "404": _ref("ErrorJson")}),
+            },
             "/-/reload": {
                 "post": _operation(
                     "Read the configuration again",

@@ -17,10 +17,11 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from monitor.clock import Clock
+from monitor.core.incident import Incident
 from monitor.core.snapshot import Snapshot
 from monitor.metrics import negotiate, render
 from monitor.web import Source
-from monitor.web.api import incidents_json, openapi, probe_json, probes_json, status_json
+from monitor.web.api import incidents_json, live_incident_json, openapi, probe_json, probes_json, status_json
 from monitor.web.console import STATIC, Console, static
 from monitor.web.guard import Endpoint, Guard, refuse
 from monitor.web.live import FullError, Live
@@ -42,11 +43,13 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
         "/": pages.console,
         "/events": pages.events,
         "/probes/{name}": pages.probe,
+        "/incidents/{key}": pages.incident,
         "/static/{name}": pages.static,
         "/api/v1/status": pages.status,
         "/api/v1/probes": pages.probes,
         "/api/v1/probes/{name}": pages.probe_as_json,
         "/api/v1/incidents": pages.incidents,
+        "/api/v1/incidents/{key}": pages.incident_as_json,
         "/api/v1/openapi.json": pages.openapi,
     }
     changes: dict[str, Endpoint] = {"/-/reload": pages.reload}
@@ -123,6 +126,13 @@ class _Pages:
             return await _page(request, self._console.missing("such probe"), 404)
         return await _page(request, await asyncio.to_thread(self._console.probe, snapshot, view))
 
+    async def incident(self, request: Request) -> Response:
+        snapshot = self._source.snapshot()
+        incident = _incident(request, snapshot)
+        if incident is None:
+            return await _page(request, self._console.missing("such incident, or it is long over"), 404)
+        return await _page(request, await asyncio.to_thread(self._console.incident, snapshot, incident))
+
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
         if name not in STATIC:
@@ -145,8 +155,20 @@ class _Pages:
     async def incidents(self, _: Request) -> Response:
         return _json(incidents_json(self._source.snapshot()))
 
+    async def incident_as_json(self, request: Request) -> Response:
+        snapshot = self._source.snapshot()
+        incident = _incident(request, snapshot)
+        if incident is None:
+            return refuse(404, "There is no such incident, or it is long over.")
+        return _json(live_incident_json(incident, snapshot))
+
     async def openapi(self, _: Request) -> Response:
         return _json(openapi(self._source.snapshot().monitor.version))
+
+
+def _incident(request: Request, snapshot: Snapshot) -> Incident | None:
+    key = request.path_params["key"]
+    return next((incident for incident in snapshot.incidents if incident.key == key), None)
 
 
 def _json(content: Any, status: int = 200) -> Response:

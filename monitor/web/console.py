@@ -23,7 +23,7 @@ from monitor.core.probe import is_secret, is_secret_url
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Level
 from monitor.core.snapshot import ProbeView, Snapshot
-from monitor.web.words import State, advice, clean, filled, iso, label, measured, overall, quantity, title
+from monitor.web.words import State, advice, clean, filled, impact, iso, label, measured, overall, quantity, title
 
 ICONS: Mapping[str, str] = {"ok": "✓", "warn": "▲", "fail": "✕", "unknown": "?"}
 """A level's sign: its shape tells it from the others where colours do not."""
@@ -53,7 +53,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class Gauge:
-    """A measurement beside its limits. `width` is None where it was not measured."""
+    """A measurement beside its limits. `width` is None where a meter would show nothing: not measured, or no size."""
 
     name: str
     value: str
@@ -74,7 +74,7 @@ class Row:
     advice: str
     detail: str
     since: float | None
-    last_success_at: float | None
+    last_good_at: float | None
     gauges: tuple[Gauge, ...]
     checks: tuple[tuple[str, bool], ...]
 
@@ -151,6 +151,11 @@ class Console:
             details=_details(view, snapshot),
         )
 
+    def incident(self, snapshot: Snapshot, incident: Incident) -> str:
+        """The page of one incident: its card, which the links of pages lead to."""
+        card = _card(incident, snapshot)
+        return self._templates.get_template("incident.html").render(snapshot=snapshot, card=card)
+
     def missing(self, what: str) -> str:
         """The page for an address that names nothing."""
         return self._templates.get_template("missing.html").render(what=what)
@@ -193,10 +198,18 @@ def row(view: ProbeView, secrets: frozenset[str]) -> Row:
         advice=advice(view),
         detail=clean(result.detail, secrets) if result else "",
         since=view.since,
-        last_success_at=view.last_success_at,
+        last_good_at=_last_good(view),
         gauges=tuple(_gauges(view)),
         checks=tuple(sorted(result.checks.items())) if result else (),
     )
+
+
+def _last_good(view: ProbeView) -> float | None:
+    """When all was well with it: a run may succeed and still bring home what is not well."""
+    times = [at for at in (view.last_success_at, view.since) if at is not None]
+    if view.level is Level.OK or view.last_success_at is None:
+        return view.last_success_at
+    return min(times)
 
 
 def _rank(view: ProbeView) -> int:
@@ -227,12 +240,13 @@ def _judged(view: ProbeView, group: list[tuple[str, Condition]]) -> Gauge:
     found = measured(condition, measurements)
     scale = _scale(condition.name, [one.limit for _, one in group], found[1] if found else 0.0)
     limits = tuple(Limit(level, f"{level} {_comparison(one)}", _share(one.limit, scale)) for level, one in group)
-    if found is None:
+    if found is None:  # no meter: nothing stands on it
         return Gauge(label(condition.why), "not measured", limits, "unknown")
     holding = [level for level, one in group if one.holds(measurements)]
     name = label(condition.why) + (f" of {found[0]}" if found[0] and not condition.part else "")
     worst = "fail" if "fail" in holding else "warn" if holding else "ok"
-    return Gauge(name, quantity(condition.name, found[1]), limits, worst, _share(found[1], scale))
+    width = _share(found[1], scale) if any(one.limit > 0 for _, one in group) else None
+    return Gauge(name, quantity(condition.name, found[1]), limits, worst, width)
 
 
 def _comparison(condition: Condition) -> str:
@@ -266,7 +280,7 @@ def _card(incident: Incident, snapshot: Snapshot) -> Card:
     return Card(
         incident=incident,
         title=title(incident, snapshot),
-        impact=filled(scenario.impact, snapshot) if scenario else "",
+        impact=impact(incident, snapshot),
         service=scenario.service if scenario else "",
         severity_name=severity.name if severity else "",
         respond=format_duration(severity.respond) if severity else "",

@@ -104,6 +104,16 @@ def title(incident: Incident, snapshot: Snapshot) -> str:
     return filled(scenario.title, snapshot) if scenario else incident.scenario
 
 
+def impact(incident: Incident, snapshot: Snapshot) -> str:
+    """What customers feel, in the words of the incident's pages; empty where the runbook has none."""
+    from monitor.alerting import pages
+
+    scenario = snapshot.runbook.scenarios.get(incident.scenario)
+    if scenario is None or not scenario.impact:
+        return ""
+    return pages.impact(scenario, pages.Facts(snapshot.runbook, snapshot.probes, ""))
+
+
 def advice(view: ProbeView) -> str:
     """Why the probe's level is what it is and what to look at, in a sentence or two; empty when there is nothing to say."""
     result = view.result
@@ -233,7 +243,7 @@ def clean(text: str, secrets: Iterable[str] = ()) -> str:
 def filled(template: str, snapshot: Snapshot) -> str:
     """A text of the runbook with its live values: `{{ probe["latency"].latency_mean_seconds }}`.
 
-    What was not measured is said as "?", and a text that cannot be filled is shown as it stands.
+    What was not measured reads `unknown`, and a text that cannot be filled is shown as it stands.
     """
     if "{" not in template:
         return template
@@ -253,6 +263,6 @@ def _runbook_texts() -> SandboxedEnvironment:
 
     class Unmeasured(ChainableUndefined):
         def __str__(self) -> str:
-            return "?"
+            return "unknown"
 
     return ImmutableSandboxedEnvironment(undefined=Unmeasured, autoescape=False)  # plain text; the page escapes it

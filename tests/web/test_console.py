@@ -202,6 +202,22 @@ def test_a_value_stands_beside_its_limits() -> None:
     assert [(limit.text, limit.at) for limit in gauge.limits] == [("warn > 80%", 80.0), ("fail > 95%", 95.0)]
 
 
+def test_a_meter_is_drawn_only_where_something_stands_on_it() -> None:
+    failed = row(portal.probes()["redis"], frozenset()).gauges
+    assert [(gauge.value, gauge.width) for gauge in failed] == [("not measured", None)] * 2
+    config = portal.configure("x", portal.TCP, fail="connect_seconds > 0s")
+    [gauge] = row(
+        portal.view(config, result=portal.ran(config, measurements={"connect_seconds": 4.0})), frozenset()
+    ).gauges
+    assert (gauge.value, gauge.level, gauge.width) == ("4 s", "fail", None)
+
+
+def test_a_probe_that_is_not_well_was_not_good_just_now() -> None:
+    assert row(portal.probes()["bff"], frozenset()).last_good_at == portal.NOW - 260  # its last run succeeded
+    assert row(portal.probes()["egress"], frozenset()).last_good_at == portal.NOW - 3
+    assert row(portal.probes()["redis"], frozenset()).last_good_at == portal.NOW - 264
+
+
 def test_open_incidents_come_first_with_what_to_do() -> None:
     html = render(portal.snapshot())
     page = Page(html).text
@@ -209,7 +225,7 @@ def test_open_incidents_come_first_with_what_to_do() -> None:
     assert "redis-cli INFO memory" in page
     assert "a symptom of Redis connection failures, pages nobody" in " ".join(page.split())
     assert "L1 at P2" in page
-    assert 'href="#probe-bff"' in html
+    assert 'href="./probes/bff"' in html
     assert "within 1h" in page
 
 
@@ -223,10 +239,10 @@ def test_every_probe_is_there_and_the_worst_come_first() -> None:
 def test_texts_of_the_runbook_are_filled_with_live_values() -> None:
     snapshot = portal.snapshot()
     assert filled('{{ probe["redis-cache"].memory_used_ratio }} full', snapshot) == "0.879 full"
-    assert filled('{{ probe["nobody"].orders.waiting }} waiting', snapshot) == "? waiting"
+    assert filled('{{ probe["nobody"].orders.waiting }} waiting', snapshot) == "unknown waiting"
     assert filled("{{ unclosed", snapshot) == "{{ unclosed"
     assert filled("{{ 1 / 0 }}", snapshot) == "{{ 1 / 0 }}"
-    assert filled('{{ "".__class__.__mro__ }}', snapshot) in {"?", '{{ "".__class__.__mro__ }}'}
+    assert filled('{{ "".__class__.__mro__ }}', snapshot) in {"unknown", '{{ "".__class__.__mro__ }}'}
 
 
 # --- hostile and large -----------------------------------------------------------------------------------------------
@@ -253,7 +269,7 @@ def hostile() -> Snapshot:
     )
 
 
-@pytest.mark.parametrize("path", ["/", "/probes/whmcs"])
+@pytest.mark.parametrize("path", ["/", "/probes/whmcs", f"/incidents/{portal.REDIS_DOWN.key}"])
 async def test_what_comes_from_outside_is_only_ever_text(site: Site, path: str) -> None:
     site.source.show(hostile())
     answer = await site.client.get(path)

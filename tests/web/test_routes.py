@@ -14,6 +14,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from monitor.core.config import WebConfig
+from monitor.core.incident import Incident
 from monitor.web import ReloadReport
 from monitor.web.server import ListenError, serve
 from tests.servers import Process, free_port, tool, wait_until
@@ -142,6 +143,18 @@ async def test_one_probe_can_be_asked_for(site: Site) -> None:
     assert (missing.status_code, missing.json()) == (404, {"error": "There is no such probe."})
 
 
+@pytest.mark.parametrize("incident", [portal.REDIS_DOWN, portal.SLOW, portal.WHMCS_OVER])
+async def test_an_incident_has_an_address_that_its_pages_lead_to(site: Site, incident: Incident) -> None:
+    page = await site.client.get(f"/incidents/{incident.key}")
+    assert (page.status_code, incident.key in page.text) == (200, True)
+    assert (await site.client.get(f"/api/v1/incidents/{incident.key}")).json()["key"] == incident.key
+
+
+async def test_an_incident_that_nobody_knows_is_not_found(site: Site) -> None:
+    assert (await site.client.get("/incidents/redis-19700101-0000")).status_code == 404
+    assert (await site.client.get("/api/v1/incidents/redis-19700101-0000")).status_code == 404
+
+
 async def test_lists_are_lists(site: Site) -> None:
     probes = (await site.client.get("/api/v1/probes")).json()
     assert [probe["name"] for probe in probes] == list(portal.CONFIGS)
@@ -156,13 +169,15 @@ async def test_answers_are_what_the_openapi_document_says(site: Site, snapshot: 
     checked = 0
     for path, item in document["paths"].items():
         if "get" in item:
-            answer = (await site.client.get(path.replace("{name}", "redis"))).json()
+            answer = (
+                await site.client.get(path.replace("{name}", "redis").replace("{key}", portal.WHMCS_OVER.key))
+            ).json()
             schema = item["get"]["responses"]["200"]["content"]["application/json"]["schema"]
             jsonschema.validate(answer, {**schema, "components": document["components"]})
             checked += 1
     answer = (await site.client.post("/-/reload", headers=site.change)).json()
     jsonschema.validate(answer, {"$ref": "#/components/schemas/ReloadJson", "components": document["components"]})
-    assert checked == 4
+    assert checked == 5
 
 
 @pytest.mark.parametrize(
