@@ -138,8 +138,8 @@ def _open(last: Incident | None, verdict: Verdict, lifecycle: Lifecycle, now: fl
         return Step(reopened, (("reopened", f"{severity}: {because}"),))
     began = now if started is None else min(started, now)
     key = incident_key(verdict.scenario, began)
-    if last and last.key == key:
-        key += "-2"  # two within a minute, where nothing is reopened
+    if last and last.key.startswith(key):  # several within a minute, where nothing is reopened: -2, -3 ...
+        key = f"{key}-{int(last.key[len(key) + 1 :] or 1) + 1}"
     incident = Incident(key, verdict.scenario, State.INVESTIGATING, severity, severity, began, now, why=verdict.because)
     return Step(incident, (("opened", f"{severity}: {because}"),))
 

@@ -77,6 +77,7 @@ class Options(BaseModel):
         extra="forbid",
         frozen=True,
         arbitrary_types_allowed=True,
+        allow_inf_nan=False,
         hide_input_in_errors=True,  # a URL that is refused may hold a password
     )
 

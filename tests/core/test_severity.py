@@ -180,6 +180,16 @@ def test_a_failure_soon_after_resolving_reopens_the_same_incident() -> None:
     assert later.key != over.key
 
 
+def test_several_incidents_within_a_minute_have_names_of_their_own() -> None:
+    keys, last = [], None
+    for second in (0, 10, 20):
+        last = incident.advance(last, verdict(P2), Lifecycle(0, 0), 1795453320.0 + second, None).incident
+        assert last is not None
+        keys.append(last.key)
+        last = replace(last, state=State.RESOLVED, resolved_at=last.opened_at)
+    assert keys == ["redis-20261123-1702", "redis-20261123-1702-2", "redis-20261123-1702-3"]
+
+
 def test_an_incident_does_not_resolve_while_a_rule_of_it_ripens() -> None:
     watching = replace(opened(), state=State.MONITORING, mitigated_at=2000.0)
     ripening = severity.RuleVerdict(rule(P2, "redis", hold=30), True, 2890.0, 2920.0, matured=False)
