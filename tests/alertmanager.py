@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Any, Self
 from urllib.parse import quote
 
-from tests.servers import Process, free_port, tool
+from tests.servers import Process, free_port, tool, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +190,19 @@ class Alertmanager:
     def kill(self) -> None:
         """End it as a crash does: it forgets what it notified lately."""
         self._process.kill()
+
+    def settle(self) -> None:
+        """Return once it has written down what it notified of its one group; until then it may notify it again.
+
+        It looks that up at each flush of the group, so the next look comes after the last note.
+        """
+        looks = self._looks()
+        wait_until(lambda: self._looks() > looks, what="the next flush of Alertmanager")
+
+    def _looks(self) -> float:
+        with urllib.request.urlopen(f"{self.url}/metrics", timeout=5) as answer:
+            lines = answer.read().decode().splitlines()
+        return next(float(line.split()[1]) for line in lines if line.startswith("alertmanager_nflog_queries_total "))
 
     def alerts(self, matcher: str = "") -> list[dict[str, Any]]:
         """The alerts that it takes as firing."""
