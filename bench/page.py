@@ -60,10 +60,12 @@ def _one(daemon: Daemon, redis: RedisServer, webhook: Webhook, kill: str) -> flo
         killed = time.monotonic()
         redis.kill()
         wait_until(lambda: bool(webhook.of("firing", scenario="redis", kill=kill)), what="the page", seconds=30)
-        return time.monotonic() - killed
+        took = time.monotonic() - killed
+        redis.start()
+        wait_until(lambda: bool(webhook.of("resolved", scenario="redis", kill=kill)), what="its end", seconds=60)
+        return took
     finally:
         daemon.stop()
-        redis.start()
 
 
 if __name__ == "__main__":
