@@ -29,11 +29,11 @@ MEMORY_SECONDS = window(300.0) + BUCKET_SECONDS
 
 
 def wait(seconds: float) -> float:
-    """A hold, a deadline, or the time after which a level is paged: half a minute becomes 2 s.
+    """A hold, a deadline, or the time after which a level is paged: half a minute becomes 2 s, half an hour 37.
 
     From two minutes on it is there to outlast what a window of the log remembers, so it does.
     """
-    return 2.0 * math.sqrt(seconds / 30.0) + (MEMORY_SECONDS if seconds >= 120.0 else 0.0)
+    return seconds / 15.0 if seconds < 120.0 else MEMORY_SECONDS + 2.0 * math.sqrt(seconds / 30.0)
 
 
 def life(seconds: float) -> float:

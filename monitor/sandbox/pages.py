@@ -25,6 +25,7 @@ class Page:
         who = " ".join(name for name in (get("severity", ""), get("escalation_level", "")) if name not in {"", "none"})
         vendor = get("vendor", "none")
         title = self.annotations.get("title") or self.annotations.get("summary") or get("alertname", "an alert")
+        title = title.removeprefix(f"[{get('severity')}] ")
         incident = get("incident", "none")
         tail = [f"for {vendor}" if vendor != "none" else "", incident if incident != "none" else ""]
         return " ".join(part for part in (f"{moment}  {self.status:<8}  {who:<5}  {title}", *tail) if part)

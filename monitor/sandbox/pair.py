@@ -60,13 +60,13 @@ def addresses(
 
 
 class PairError(ValueError):
-    """The shipped files have something that the sandbox does not know."""
+    """The shipped files have something that the sandbox does not know, or they are no YAML."""
 
 
 def write(folder: Path, shipped: Path, addresses: Addresses, places: Places) -> Path:
     """Write the pair made from `shipped`/probes.yaml and its runbook into `folder`; the path of its probes.yaml."""
     probes = (shipped / "probes.yaml").read_text()
-    runbook = str(yaml.load(probes, Loader=_LOADER)["runbook"])
+    runbook = next(str(node.value) for where, _, node in _values((), _composed(probes)) if where == ("runbook",))
     for name, value in addresses.secret.items():
         kept = folder / _secret_file(name)
         kept.parent.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def runbook_for(text: str) -> str:
 
 
 def _probe_time(where: Where, value: str) -> str | None:
-    if where[-1] in {"interval", "timeout"}:
+    if where[-1] in {"interval", "timeout", "back_off"}:
         return pace.written(pace.beat(parse_delay(value)))
     if where[-1] == "retry_interval":
         return pace.written(parse_delay(value) * pace.RETRY_SCALE)
@@ -151,7 +151,7 @@ def _secret_file(name: str) -> str:
 def _edited(text: str, change: Callable[[Where, Any], str | None], secret: Mapping[str, str]) -> str:
     """The text with each value that `change` answers for replaced, and each secret variable read from its file."""
     edits: dict[tuple[int, int], str] = {}  # an anchored value comes by once for each of its aliases
-    for where, key, node in _values((), yaml.compose(text, Loader=_LOADER)):
+    for where, key, node in _values((), _composed(text)):
         variable = _VARIABLE.fullmatch(node.value) if isinstance(node, yaml.ScalarNode) else None
         if variable and variable["name"] in secret:
             start = key.start_mark.index if key else node.start_mark.index
@@ -161,6 +161,13 @@ def _edited(text: str, change: Callable[[Where, Any], str | None], secret: Mappi
     for (start, end), new in sorted(edits.items(), reverse=True):
         text = text[:start] + new + text[end:]
     return text
+
+
+def _composed(text: str) -> yaml.Node | None:
+    try:
+        return yaml.compose(text, Loader=_LOADER)
+    except yaml.YAMLError as error:
+        raise PairError(str(error)) from error
 
 
 def _values(

@@ -56,7 +56,7 @@ def up(plan: Plan, console: Console | None = None) -> None:
         raise SandboxError(f"a sandbox is up in {plan.folder} already (process {state['pid']})")
     try:
         asyncio.run(Supervisor(plan, console or Console(highlight=False)).run())
-    except ServerError as error:
+    except (ServerError, pair.PairError) as error:
         raise SandboxError(str(error)) from error
 
 

@@ -27,7 +27,7 @@ ADDRESSES = pair.addresses(
     whmcs="http://127.0.0.1:2/includes/api.php", whmcs_identifier="canary-id", whmcs_secret="canary-secret",
     salesforce="http://127.0.0.1:3", freebit="127.0.0.1:4",
 )  # fmt: skip
-TIMES = {"interval", "retry_interval", "timeout", "window", "for", "unresolved", "respond", "update_every", "monitor", "reopen_within"}  # fmt: skip
+TIMES = {"interval", "retry_interval", "back_off", "timeout", "window", "for", "unresolved", "respond", "update_every", "monitor", "reopen_within"}  # fmt: skip
 SHIPPED = {
     "REDIS_URL": "redis://r", "DATABASE_URL": "postgresql://d/d", "PORTAL_URL": "https://p", "WHMCS_API_URL": "https://w",
     "WHMCS_API_IDENTIFIER": "i", "WHMCS_API_SECRET": "s", "SF_INSTANCE_URL": "https://s",
