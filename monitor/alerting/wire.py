@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import ssl
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from monitor.alerting.ledger import Alert
 from monitor.clock import Clock
 from monitor.core.config import AlertmanagerConfig
 
+_LINK = re.compile(r"https?://[]!#-;=?-[_a-z~]+")
 _MOST_ANNOTATION_BYTES = 4096  # receivers break long before Alertmanager: PagerDuty takes 512 KB in all
 _MOST_ANSWER_BYTES = 32 * 2**20
 _INVALID = frozenset({400, 413, 422})  # this batch is at fault: a label, a size
@@ -160,7 +162,8 @@ def render(alert: Alert, now: float, offset_seconds: float = 0.0) -> bytes:
         "annotations": {name: _cut(_clean(text)) for name, text in alert.annotations.items() if text},
         "startsAt": _rfc3339(alert.starts_at + offset_seconds),
         "endsAt": _rfc3339(ends_at + offset_seconds),
-        "generatorURL": alert.generator_url,
+        # One that Alertmanager cannot read would cost the page; without it only a link is missing.
+        "generatorURL": alert.generator_url if _LINK.fullmatch(alert.generator_url) else "",
     }
     return json.dumps(wire, ensure_ascii=False, separators=(",", ":")).encode()
 

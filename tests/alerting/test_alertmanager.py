@@ -144,7 +144,9 @@ async def test_the_pages_of_an_incident_go_together_though_one_alone_is_new(inci
     assert [one["labels"] for one in sent] == [first.labels, second.labels]
 
 
-@pytest.mark.parametrize("poison", [{"generator_url": "::no address"}, {"bad-name": "x"}], ids=["422", "400"])
+@pytest.mark.parametrize(
+    "poison", [{"generator_url": "http://monitor.example.com/%zz"}, {"bad-name": "x"}], ids=["422", "400"]
+)
 async def test_a_poisoned_alert_takes_no_other_with_it(
     alertmanager: Alertmanager, incident: str, poison: dict[str, str]
 ) -> None:

@@ -53,6 +53,21 @@ def test_long_annotations_are_cut_and_broken_characters_replaced() -> None:
 
 
 @pytest.mark.parametrize(
+    ("link", "sent"),
+    [
+        ("https://monitor.example.com/incidents/redis-1?a=b#c", True),
+        ("http://[::1]:9877/", True),
+        ("monitor.example.com", False),
+        ("http://monitor example.com/", False),
+        ("ftp://monitor.example.com", False),
+        ("", False),
+    ],
+)
+def test_a_link_that_is_none_is_left_out_and_the_page_goes(link: str, sent: bool) -> None:
+    assert written(generator_url=link)["generatorURL"] == (link if sent else "")
+
+
+@pytest.mark.parametrize(
     ("status", "content_type", "verdict"),
     [
         (200, "", Verdict.TAKEN),
