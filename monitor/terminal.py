@@ -16,8 +16,8 @@ from rich.text import Text
 
 from monitor.core.runbook import Severity
 from monitor.core.snapshot import ProbeView
+from monitor.core.words import clean, quantity
 from monitor.web.api import probe_json
-from monitor.web.words import clean, quantity
 
 if TYPE_CHECKING:
     from monitor.core.loading import Loaded

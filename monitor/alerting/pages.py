@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Self
-
-from jinja2 import TemplateError
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from monitor.core.incident import Incident, Page
 from monitor.core.probe import Value
 from monitor.core.runbook import Level, Runbook, Scenario
 from monitor.core.snapshot import ProbeView
-
-_ENVIRONMENT = ImmutableSandboxedEnvironment(autoescape=False)  # plain text: it goes to chat, mail and pagers
+from monitor.core.wording import fill
+from monitor.core.words import advice, quantity
 
 
 def page_labels(scenario: Scenario, page: Page, extra: Mapping[str, str]) -> dict[str, str]:
@@ -86,13 +82,8 @@ def status_update(incident: Incident, facts: Facts) -> str:
 
 
 def impact(scenario: Scenario, facts: Facts) -> str:
-    """The scenario's impact with its live values; `Under assessment` where one is not known. Never invented."""
-    if not scenario.impact:
-        return "Under assessment"
-    try:
-        return _ENVIRONMENT.from_string(scenario.impact).render(probe=_Probes(facts.probes))
-    except (TemplateError, TypeError, ValueError, ArithmeticError) as error:
-        return f"Under assessment (the wording of {scenario.name} cannot be rendered: {type(error).__name__})"
+    """The scenario's impact with its live values; never invented."""
+    return fill(scenario.impact, facts.probes) if scenario.impact else "Under assessment"
 
 
 def diagnosis(incident: Incident, facts: Facts) -> str:
@@ -119,69 +110,18 @@ def _finding(view: ProbeView) -> list[str]:
     if result is not None and result.detail:
         head += f" ({result.detail})"
     lines = [head]
-    if view.level in {Level.FAIL, Level.WARN} and view.reason in view.config.type.reasons:
-        lines.append(f"  {view.config.type.reasons[view.reason].advice}")
+    if view.level is not Level.OK and (said := advice(view)):
+        lines.append(f"  {said}")
     if result is not None:
-        limits = [condition.name for condition in (*view.config.fail, *view.config.warn)]
-        numbers = {name: result.measurements[name] for name in dict.fromkeys(limits) if name in result.measurements}
-        lines += [f"  {name} = {readable(name, value)}" for name, value in numbers.items()]
+        limits = dict.fromkeys(condition.name for condition in (*view.config.fail, *view.config.warn))
+        lines += [
+            f"  {name}: {_number(name, result.measurements[name])}" for name in limits if name in result.measurements
+        ]
         lines += [f"  {name}: {'ok' if good else 'fail'}" for name, good in result.checks.items()]
     return lines
 
 
-def readable(name: str, value: Value) -> str:
-    """A number as people read it, by the unit in its name: `1.25 s`, `83.1 %`, `512.0 MiB`."""
+def _number(name: str, value: Value) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{part or 'all'} {readable(name, number)}" for part, number in value.items())
-    if name.endswith("_seconds"):
-        return f"{value * 1000:.0f} ms" if abs(value) < 1 else f"{value:,.1f} s"
-    if name.endswith("_ratio"):
-        return f"{value:.1%}".replace("%", " %")
-    if name.endswith("_bytes"):
-        return f"{value / 2**20:,.1f} MiB"
-    return f"{value:,.3g}" if value % 1 else f"{value:,.0f}"
-
-
-class _Number(float):
-    """A measurement in a text: printed as people read it, still a number to compare."""
-
-    name: str
-
-    def __new__(cls, name: str, value: float) -> Self:
-        number = super().__new__(cls, value)
-        number.name = name
-        return number
-
-    def __str__(self) -> str:
-        return readable(self.name, float(self))
-
-
-class _Measured:
-    """`probe["latency"]` in a text; what was not measured reads `unknown`."""
-
-    def __init__(self, view: ProbeView | None) -> None:
-        self._values = view.result.measurements if view is not None and view.result is not None else {}
-
-    def __getitem__(self, name: str) -> object:
-        return self._read(name)
-
-    def __getattr__(self, name: str) -> object:
-        if name.startswith("_"):
-            raise AttributeError(name)
-        return self._read(name)
-
-    def _read(self, name: str) -> object:
-        value = self._values.get(name)
-        if isinstance(value, Mapping):
-            return _Number(name, value[""]) if "" in value else {part: _Number(name, n) for part, n in value.items()}
-        return "unknown" if value is None else _Number(name, value)
-
-
-class _Probes:
-    """`probe` in a text."""
-
-    def __init__(self, views: Mapping[str, ProbeView]) -> None:
-        self._views = views
-
-    def __getitem__(self, name: str) -> _Measured:
-        return _Measured(self._views.get(name))
+        return ", ".join(f"{part or 'all'} {quantity(name, number)}" for part, number in value.items())
+    return quantity(name, value)

@@ -3,12 +3,67 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 from monitor.core.mistakes import suggestion
+from monitor.core.probe import Value
+from monitor.core.snapshot import ProbeView
+from monitor.core.words import quantity
+
+if TYPE_CHECKING:
+    from jinja2.sandbox import SandboxedEnvironment
 
 Measured = Mapping[str, frozenset[str] | None]
 """The measurements of each probe; None where they are not known."""
+
+
+def fill(template: str, probes: Mapping[str, ProbeView]) -> str:
+    """A text with its live values, as people read them: `latency_mean_seconds` of 0.12 is `120 ms`.
+
+    What was not measured reads `unknown`; a text that cannot be filled is given as it stands. Nothing is invented.
+    """
+    if "{" not in template:
+        return template
+    from jinja2 import TemplateError
+
+    measured = {
+        name: {key: _told(key, value) for key, value in (view.result.measurements if view.result else {}).items()}
+        for name, view in probes.items()
+    }
+    try:
+        return _texts().from_string(template).render(probe=measured)
+    except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError):
+        return template
+
+
+class _Told(float):
+    """A number that reads as people write it and can still be compared."""
+
+    words: str
+
+    def __str__(self) -> str:
+        return self.words
+
+
+def _told(name: str, value: Value) -> Any:
+    if isinstance(value, Mapping):
+        return _told(name, value[""]) if "" in value else {part: _told(name, number) for part, number in value.items()}
+    told = _Told(value)
+    told.words = quantity(name, value)
+    return told
+
+
+@cache
+def _texts() -> SandboxedEnvironment:
+    from jinja2 import ChainableUndefined
+    from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+    class Unmeasured(ChainableUndefined):
+        def __str__(self) -> str:
+            return "unknown"
+
+    return ImmutableSandboxedEnvironment(undefined=Unmeasured, autoescape=False)  # plain text; a page escapes it
 
 
 def template_mistakes(text: str, measured: Measured) -> list[str]:

@@ -17,7 +17,8 @@ from monitor.core.incident import Incident, Page
 from monitor.core.probe import Value
 from monitor.core.runbook import Scenario
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
-from monitor.web.words import advice, clean, impact, iso, title
+from monitor.core.words import advice, clean, iso
+from monitor.web.words import impact, title
 
 Number = float | dict[str, float]
 

@@ -23,7 +23,9 @@ from monitor.core.probe import is_secret, is_secret_url
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Level
 from monitor.core.snapshot import ProbeView, Snapshot
-from monitor.web.words import State, advice, clean, filled, impact, iso, label, measured, overall, quantity, title
+from monitor.core.wording import fill
+from monitor.core.words import advice, clean, iso, label, measured, quantity
+from monitor.web.words import State, impact, overall, title
 
 ICONS: Mapping[str, str] = {"ok": "✓", "warn": "▲", "fail": "✕", "unknown": "?"}
 """A level's sign: its shape tells it from the others where colours do not."""
@@ -284,11 +286,11 @@ def _card(incident: Incident, snapshot: Snapshot) -> Card:
         service=scenario.service if scenario else "",
         severity_name=severity.name if severity else "",
         respond=format_duration(severity.respond) if severity else "",
-        parent=filled(parent.title, snapshot) if parent else incident.parent or "",
+        parent=fill(parent.title, snapshot.probes) if parent else incident.parent or "",
         why=tuple((term, _probe_of(term, snapshot)) for term in incident.why),
         pages=tuple(page for page in snapshot.pages if page.incident == incident.key),
-        steps=tuple(filled(step.do, snapshot) for step in scenario.steps) if scenario else (),
-        diagnosis=tuple(filled(line, snapshot) for line in scenario.diagnosis) if scenario else (),
+        steps=tuple(fill(step.do, snapshot.probes) for step in scenario.steps) if scenario else (),
+        diagnosis=tuple(fill(line, snapshot.probes) for line in scenario.diagnosis) if scenario else (),
         links=tuple(_link(link) for link in scenario.links) if scenario else (),
     )
 

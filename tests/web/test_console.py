@@ -15,9 +15,11 @@ from monitor.core.config import Config
 from monitor.core.probe import Outcome
 from monitor.core.runbook import Level, Severity
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
+from monitor.core.wording import fill
+from monitor.core.words import advice, clean, label, measured, quantity
 from monitor.web import live
 from monitor.web.console import Console, row
-from monitor.web.words import advice, clean, filled, label, measured, overall, quantity
+from monitor.web.words import overall
 from tests.web import portal
 from tests.web.conftest import Site
 
@@ -238,11 +240,11 @@ def test_every_probe_is_there_and_the_worst_come_first() -> None:
 
 def test_texts_of_the_runbook_are_filled_with_live_values() -> None:
     snapshot = portal.snapshot()
-    assert filled('{{ probe["redis-cache"].memory_used_ratio }} full', snapshot) == "0.879 full"
-    assert filled('{{ probe["nobody"].orders.waiting }} waiting', snapshot) == "unknown waiting"
-    assert filled("{{ unclosed", snapshot) == "{{ unclosed"
-    assert filled("{{ 1 / 0 }}", snapshot) == "{{ 1 / 0 }}"
-    assert filled('{{ "".__class__.__mro__ }}', snapshot) in {"unknown", '{{ "".__class__.__mro__ }}'}
+    assert fill('{{ probe["redis-cache"].memory_used_ratio }} full', snapshot.probes) == "87.9 % full"
+    assert fill('{{ probe["nobody"].orders.waiting }} waiting', snapshot.probes) == "unknown waiting"
+    assert fill("{{ unclosed", snapshot.probes) == "{{ unclosed"
+    assert fill("{{ 1 / 0 }}", snapshot.probes) == "{{ 1 / 0 }}"
+    assert fill('{{ "".__class__.__mro__ }}', snapshot.probes) in {"unknown", '{{ "".__class__.__mro__ }}'}
 
 
 # --- hostile and large -----------------------------------------------------------------------------------------------
