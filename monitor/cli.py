@@ -161,9 +161,13 @@ def alert_test(path: str, severity: str, seconds: float) -> None:
 @json_option
 def scan(file: str, path: str | None, name: str | None, *, as_json: bool) -> None:
     """What a log probe sees in a whole file."""
+    import msgspec
+
     from monitor import terminal
 
-    terminal.show_scan(file, _log_options(file, path, name), as_json=as_json)
+    options = _log_options(file, path, name)
+    spec = msgspec.structs.replace(options.spec(), patterns=dict(options.patterns))
+    terminal.show_scan(file, spec, as_json=as_json)
 
 
 class _Sandbox(click.Group):
