@@ -32,7 +32,7 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="portal-monitor")
 def main() -> None:
-    r"""Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
+    """Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
 
     \b
     portal-monitor check          is the configuration right, and how soon does it page?
