@@ -75,6 +75,11 @@ TYPES: Mapping[str, Row] = {
         silent=Outcome.ERROR,
         wrong={"url": f"mysql://user:{CANARY}@host/0", "keys": "sf:*"},
     ),
+    "bullmq": Row(
+        lambda place: {"url": f"redis://user:{CANARY}@{place}/0", "queues": ["order-provisioning"]},
+        silent=Outcome.ERROR,
+        wrong={"url": f"mysql://user:{CANARY}@host/0", "queues": ["order-provisioning"]},
+    ),
     "postgres": Row(
         lambda place: {"url": f"postgresql://user:{CANARY}@{place}/portal?schema=public&connection_limit=5"},
         wrong={"url": f"mysql://user:{CANARY}@host/0"},
@@ -211,13 +216,20 @@ LEAST: Mapping[str, str] = {  # the measurements that operators script against
     "postgres": "query_seconds connections connections_limit connections_used_ratio idle_in_transaction"
     " longest_transaction_seconds longest_query_seconds locks_waiting stats_visible",
     "replay": "age_seconds keys",
+    "bullmq": "backlog oldest_waiting_seconds delayed delayed_overdue delayed_overdue_seconds active stalled"
+    " failed_recently failure_ratio added_per_second paused workerless",
     "http": "duration_seconds status certificate_left_seconds phase_seconds",
     "tcp": "connect_seconds",
     "whmcs": "duration_seconds",
     "log": "lines error_lines requests requests_per_second server_errors error_ratio latency_mean_seconds"
     " latency_p95_seconds silent_seconds",
 }
-ONLY_AT_TIMES = {"memory_max_bytes", "hit_ratio", "certificate_left_seconds"}  # a limit, lookups, TLS
+ONLY_AT_TIMES = {
+    "memory_max_bytes",
+    "hit_ratio",
+    "failure_ratio",
+    "certificate_left_seconds",
+}  # a limit, lookups, jobs, TLS
 
 
 @pytest.mark.parametrize("name", TYPES)
@@ -233,7 +245,12 @@ LINE = '{"level":30,"time":%d,"req":{"id":1,"method":"GET","url":"/"},"res":{"st
 @pytest.fixture
 def real_url(name: str, request: pytest.FixtureRequest) -> str:
     """The address of the real server that this type watches, if it watches one; started before the loop is watched."""
-    fixture = {"redis": "redis_server", "replay": "redis_server", "postgres": "postgres_url"}.get(name)
+    fixture = {
+        "redis": "redis_server",
+        "replay": "redis_server",
+        "bullmq": "redis_server",
+        "postgres": "postgres_url",
+    }.get(name)
     server = request.getfixturevalue(fixture) if fixture else ""
     return str(getattr(server, "url", server))
 
@@ -241,9 +258,10 @@ def real_url(name: str, request: pytest.FixtureRequest) -> str:
 @asynccontextmanager
 async def healthy(name: str, real_url: str, folder: Path) -> AsyncIterator[Raw]:
     """Options for a target of this type that is well: a real server, or for a vendor one that answers as documented."""
-    if name in {"redis", "replay"}:
+    if name in {"redis", "replay", "bullmq"}:
         with Redis.from_url(real_url) as client:
             client.set("sf:pe:replay:/event/Order__e", "12907414")
+            client.hset("bull:order-provisioning:meta", "version", "bullmq:5.81.5")
     if real_url:
         yield {**TYPES[name].at(""), "url": real_url}
     elif name == "log":
@@ -359,7 +377,7 @@ async def test_whmcs_credentials_are_the_portals_own(look: Look) -> None:
     assert server.connections == 1
 
 
-@pytest.mark.parametrize("name", ["redis", "replay"])
+@pytest.mark.parametrize("name", ["redis", "replay", "bullmq"])
 async def test_a_login_that_redis_refuses_is_ours(name: str, make_redis: MakeRedis, look: Look) -> None:
     server = make_redis({"requirepass": "another password"})
     result = await look(configured(declared(name), TYPES[name].at(f"127.0.0.1:{server.port}"), timeout=2.0))
