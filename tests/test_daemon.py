@@ -173,7 +173,7 @@ def test_killed_in_an_incident_and_started_again_it_tells_nobody_anything(
         (before["key"], before["opened_at"], "investigating")
     ]
     redis_server.start()
-    webhook.wait_for_alert("resolved", scenario="redis")
+    webhook.wait_for(lambda one: one.of("resolved", scenario="redis"), 60)  # seen at the next tick of its interval
     assert len(webhook.of("firing", scenario="redis")) == 1
     assert len(webhook.of("resolved", scenario="redis")) == 1
 
@@ -194,7 +194,7 @@ def test_an_empty_store_adopts_the_pages_that_alertmanager_holds(
     daemon.start()
     assert [item["key"] for item in daemon.status()["incidents"]] == [key]
     redis_server.start()
-    webhook.wait_for_alert("resolved", scenario="redis")
+    webhook.wait_for(lambda one: one.of("resolved", scenario="redis"), 60)  # seen at the next tick of its interval
     assert len(webhook.of("firing", scenario="redis")) == 1
 
 
