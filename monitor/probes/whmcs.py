@@ -16,7 +16,7 @@ from hashlib import blake2b
 from typing import Annotated
 from urllib.parse import urlencode
 
-from pydantic import AfterValidator, SecretStr, StringConstraints
+from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from monitor.core.probe import (
     Fault,
@@ -31,6 +31,7 @@ from monitor.core.probe import (
     Secret,
     SecretUrl,
 )
+from monitor.core.quantity import Duration, format_duration
 from monitor.probes import _health as health
 from monitor.probes._connection import (
     CONNECTION_MEASURES,
@@ -48,7 +49,6 @@ ACTION = "action"
 MAINTENANCE = "maintenance"
 DEGRADED = "degraded"
 
-BACK_OFF_SECONDS = 600.0  # WHMCS bans an address for repeated bad logins, and the portal may share ours
 _MAX_BYTES = 256 * 1024
 _TEXT_BYTES = 16 * 1024  # of a page that is no JSON, as much as is looked at
 
@@ -101,6 +101,8 @@ class WhmcsOptions(Options):
     access_key: Secret | None = None  # lets in from any address, where WHMCS has one configured
     action: Annotated[str, StringConstraints(pattern=r"^[A-Za-z]{1,60}$")] = "WhmcsDetails"
     ca_file: CaFile | None = None
+    # WHMCS bans an address for repeated bad logins, and the portal may share ours.
+    back_off: Annotated[Duration, Field(description="How long refused credentials are not tried again.")] = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,10 +210,11 @@ def _repeat_refusal(options: WhmcsOptions, context: ProbeContext) -> None:
     at, salt, digest = (last.get(key) for key in ("credentials_refused_at", "salt", "digest"))
     if not (isinstance(at, int | float) and isinstance(salt, str) and isinstance(digest, str)):
         return
-    if abs(context.now - at) < BACK_OFF_SECONDS and hmac.compare_digest(digest, _digest(options, salt)):
+    if abs(context.now - at) < options.back_off and hmac.compare_digest(digest, _digest(options, salt)):
         when = datetime.fromtimestamp(at, UTC).strftime("%H:%M:%S UTC")
         raise ProbeError(
-            CREDENTIALS, f"authentication failed at {when}; not tried again for ten minutes, to not be banned"
+            CREDENTIALS,
+            f"authentication failed at {when}; not tried again for {format_duration(options.back_off)}, to not be banned",
         )
 
 

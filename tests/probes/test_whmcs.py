@@ -12,7 +12,7 @@ import pytest
 from pydantic import ValidationError
 
 from monitor.core.probe import Fault, Json, ProbeContext, ProbeError, Reading
-from monitor.probes.whmcs import BACK_OFF_SECONDS, PROBE, WhmcsOptions, run
+from monitor.probes.whmcs import PROBE, WhmcsOptions, run
 from tests.replies import Certificates, floods, http, says, serving
 
 NOW = 1_795_453_592.0
@@ -127,12 +127,12 @@ async def test_refused_credentials_are_not_tried_again_for_ten_minutes() -> None
     async with serving(says(answers(failing("Authentication Failed"), 403), answers(SUCCESS))) as server:
         first = await refused(server.url())
         kept = first.reading.cursor
-        again = await refused(server.url(), cursor=kept, now=NOW + BACK_OFF_SECONDS - 1)
+        again = await refused(server.url(), cursor=kept, now=NOW + 599)
         assert server.connections == 1
         assert again.reason == "credentials"
         assert "not tried again for ten minutes" in again.detail
         assert again.reading.cursor is None  # what was kept stays
-        late = await call(server.url(), cursor=kept, now=NOW + BACK_OFF_SECONDS + 1)
+        late = await call(server.url(), cursor=kept, now=NOW + 601)
     assert server.connections == 2
     assert late.cursor == {}
 
