@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mappin
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from pydantic import ValidationError
@@ -43,6 +43,7 @@ class Row:
     """How a type is pointed at a server of the tests, or, if it reads files, at a file."""
 
     at: Callable[[str], Raw]  # for a network type "host:port", else a path
+    watches: Literal["server", "file", "host"] = "server"
     silence_is_fine: bool = False  # an accepted connection is all it asks for
     silent: Outcome = Outcome.FAILURE  # of a server that answers nothing; an error where it only keeps what is watched
     wrong: Raw | None = None  # options that are refused, with the canary in them
@@ -84,7 +85,9 @@ TYPES: Mapping[str, Row] = {
         lambda place: {"url": f"postgresql://user:{CANARY}@{place}/portal?schema=public&connection_limit=5"},
         wrong={"url": f"mysql://user:{CANARY}@host/0"},
     ),
-    "log": Row(lambda path: {"path": path, "window": "5m", "min_samples": 20}),
+    "log": Row(lambda path: {"path": path, "window": "5m", "min_samples": 20}, watches="file"),
+    "settings": Row(lambda path: {"path": path, "expect": {"SF_EVENTS_ENABLED": True}}, watches="file"),
+    "process": Row(lambda _: {"pattern": "node.*bff"}, watches="host"),
 }
 
 ANSWERS_NOTHING: Mapping[str, Handler] = {
@@ -106,8 +109,8 @@ BABBLES: Mapping[str, Handler] = {
 }
 
 
-def types(work: str) -> list[str]:
-    return [name for name in TYPES if (name == "log") == (work == "log")]
+def types(watches: str) -> list[str]:
+    return [name for name, row in TYPES.items() if row.watches == watches]
 
 
 def declared(name: str) -> ProbeType:
@@ -185,7 +188,7 @@ def test_a_declaration_is_complete(name: str) -> None:
     assert probe_type.measures
     assert probe_type.target_keys
     assert probe_type.target_keys <= set(probe_type.options.model_fields)
-    if name != "log":  # what is wrong with a log's subject stands in its lines
+    if TYPES[name].watches == "server":  # what is wrong with the others' subject stands in what they measure
         assert any(reason.fault is Fault.TARGET for reason in probe_type.reasons.values())
     for measure in probe_type.measures.values():
         assert measure.help
@@ -223,6 +226,8 @@ LEAST: Mapping[str, str] = {  # the measurements that operators script against
     "whmcs": "duration_seconds",
     "log": "lines error_lines requests requests_per_second server_errors error_ratio latency_mean_seconds"
     " latency_p95_seconds silent_seconds",
+    "settings": "as_expected",
+    "process": "processes cpu_ratio memory_bytes memory_host_ratio threads uptime_seconds",
 }
 ONLY_AT_TIMES = {
     "memory_max_bytes",
@@ -267,6 +272,11 @@ async def healthy(name: str, real_url: str, folder: Path) -> AsyncIterator[Raw]:
     elif name == "log":
         (folder / "combined.log").write_text("")
         yield TYPES[name].at(str(folder / "combined.log"))
+    elif name == "settings":
+        (folder / "bff.env").write_text(f"SECRET={CANARY}\nSF_EVENTS_ENABLED=true\n")
+        yield TYPES[name].at(str(folder / "bff.env"))
+    elif name == "process":
+        yield {"pattern": "."}
     else:
         async with serving(replies.says(WHMCS if name == "whmcs" else HEALTH)) as server:
             yield TYPES[name].at(f"127.0.0.1:{server.port}")
@@ -313,19 +323,19 @@ def test_a_refused_option_is_not_repeated(name: str) -> None:
 # --- a network that misbehaves ----------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", types("network"))
+@pytest.mark.parametrize("name", types("server"))
 async def test_a_closed_port_is_unreachable(name: str, look: Look) -> None:
     result = await look(configured(declared(name), TYPES[name].at(f"127.0.0.1:{free_port()}")))
     assert (result.outcome, result.reason) == (TYPES[name].silent, "unreachable")
 
 
-@pytest.mark.parametrize("name", types("network"))
+@pytest.mark.parametrize("name", types("server"))
 async def test_an_unknown_name_is_unreachable(name: str, look: Look) -> None:
     result = await look(configured(declared(name), TYPES[name].at("no-such-host.invalid:4000"), timeout=2.0))
     assert (result.outcome, result.reason) == (TYPES[name].silent, "unreachable")
 
 
-@pytest.mark.parametrize("name", types("network"))
+@pytest.mark.parametrize("name", types("server"))
 async def test_a_host_that_swallows_packets_fails_by_the_deadline(name: str, look: Look) -> None:
     with swallowing() as port:
         result = await look(configured(declared(name), TYPES[name].at(f"127.0.0.1:{port}")))
@@ -334,7 +344,7 @@ async def test_a_host_that_swallows_packets_fails_by_the_deadline(name: str, loo
 
 
 @pytest.mark.parametrize("peer", [*ANSWERS_NOTHING, *BABBLES])
-@pytest.mark.parametrize("name", types("network"))
+@pytest.mark.parametrize("name", types("server"))
 async def test_nothing_that_a_peer_does_makes_it_green_or_late(name: str, peer: str, look: Look) -> None:
     probe_type = declared(name)
     async with serving({**ANSWERS_NOTHING, **BABBLES}[peer]) as server:
@@ -347,7 +357,7 @@ async def test_nothing_that_a_peer_does_makes_it_green_or_late(name: str, peer: 
         assert result.outcome is TYPES[name].silent
 
 
-@pytest.mark.parametrize("name", [name for name in types("network") if not TYPES[name].silence_is_fine])
+@pytest.mark.parametrize("name", [name for name in types("server") if not TYPES[name].silence_is_fine])
 async def test_a_run_that_was_cut_off_leaves_nothing_for_the_next(name: str, look: Look) -> None:
     """After a hang the same probe, on the same port, says at once what is the matter now."""
     probe_type = declared(name)
@@ -407,7 +417,7 @@ FILES: Mapping[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-@pytest.mark.parametrize("name", types("log"))
+@pytest.mark.parametrize("name", types("file"))
 async def test_what_is_no_file_is_never_green(name: str, kind: str, look: Look, tmp_path: Path) -> None:
     probe_type = declared(name)
     FILES[kind](tmp_path / "subject.log")
@@ -425,7 +435,7 @@ GARBAGE: Mapping[str, bytes] = {
 
 
 @pytest.mark.parametrize("content", GARBAGE)
-@pytest.mark.parametrize("name", types("log"))
+@pytest.mark.parametrize("name", types("file"))
 async def test_garbage_in_a_file_breaks_nothing(name: str, content: str, look: Look, tmp_path: Path) -> None:
     probe_type = declared(name)
     (tmp_path / "subject.log").write_bytes(GARBAGE[content])
