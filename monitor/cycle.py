@@ -16,8 +16,9 @@ from types import MappingProxyType
 import structlog
 
 from monitor.clock import Clock, StepWatch, moment, step_between
-from monitor.core import escalation, incident, level, severity
+from monitor.core import escalation, evidence, incident, level, severity
 from monitor.core.config import Config, ProbeConfig
+from monitor.core.evidence import Measured
 from monitor.core.incident import Event, Incident, Page
 from monitor.core.level import ProbeState
 from monitor.core.probe import Json, Outcome, Result, Value
@@ -138,6 +139,11 @@ class Cycle:
     def cursor(self, name: str) -> Json:
         """What the probe must remember."""
         return self._probes[name].cursor if name in self._probes else None
+
+    def measured(self, config: ProbeConfig) -> Measured:
+        """What the probes that this one reads have measured lately."""
+        read = [self._probes[name] for name in evidence.sources(config) if name in self._probes]
+        return evidence.measured(((probe.config, probe.result) for probe in read), self._clock.now())
 
     async def reconfigure(self, config: Config, runbook: Runbook) -> None:
         """Swap the configuration. A changed target drops state and cursor; thresholds are judged at the next run."""

@@ -142,7 +142,7 @@ class Daemon:
             woken.clear()
             if on_time:
                 self._schedule_lag = max(clock.monotonic() - due, self._schedule_lag * 0.9)
-            result = await self._runner.run(config, self._cycle.cursor(name))
+            result = await self._runner.run(config, self._cycle.cursor(name), self._cycle.measured(config))
             changing = await self._cycle.take(result, config)
             now = clock.monotonic()
             self._cycle.skip(name, missed(name, config.interval, max(due, result.mono), now))

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from monitor.clock import SystemClock
-from monitor.core import level
+from monitor.core import evidence, level
 from monitor.core.config import Config, FailAfter, ProbeConfig
 from monitor.core.level import ProbeState
 from monitor.core.snapshot import ProbeView
@@ -15,14 +15,16 @@ from monitor.runner import Runner
 
 
 async def look_once(config: Config, names: Sequence[str]) -> list[ProbeView]:
-    """Run these probes, what they need first, judged as if `fail_after: 1`. A view each, in the order asked for."""
+    """Run these probes, what they need or read first, judged as if `fail_after: 1`. A view each, in the order asked for."""
     clock = SystemClock()
     runner = Runner(clock, secrets=config.secrets)
     views: dict[str, ProbeView] = {}
     states: dict[str, ProbeState] = {}
     try:
         for ring in _rings(config, names):
-            results = await asyncio.gather(*(runner.run(item) for item in ring))
+            known = [(view.config, view.result) for view in views.values()]
+            measured = evidence.measured(known, clock.now())
+            results = await asyncio.gather(*(runner.run(item, measured=measured) for item in ring))
             for item, result in zip(ring, results, strict=True):
                 needs = {name: states[name] for name in item.needs if name in states}
                 # The need ran before the dependent, on purpose; its word counts as if it had been asked after.
@@ -45,17 +47,24 @@ def _later(state: ProbeState, mono: float) -> float | None:
 
 
 def _rings(config: Config, names: Sequence[str]) -> list[list[ProbeConfig]]:
-    """The probes asked for and all that they need, in rings: each ring needs only earlier ones."""
+    """The probes asked for and all that they need or read, in rings: each ring needs only earlier ones."""
     wanted: dict[str, ProbeConfig] = {}
     ask = list(names)
     while ask:
         name = ask.pop()
         if name not in wanted:
             wanted[name] = replace(config.probes[name], fail_after=FailAfter(1, 1), recover_after=1)
-            ask += config.probes[name].needs
+            ask += _before(config, name)
     rings: list[list[ProbeConfig]] = []
     while wanted:
-        ring = [item for item in wanted.values() if not set(item.needs) & set(wanted)]
+        ring = [item for name, item in wanted.items() if not _before(config, name) & set(wanted)]
+        ring = ring or list(wanted.values())  # one needs what reads it: neither can wait for the other
         rings.append(ring)
         wanted = {name: item for name, item in wanted.items() if item not in ring}
     return rings
+
+
+def _before(config: Config, name: str) -> set[str]:
+    """The enabled probes that this one needs or reads."""
+    item = config.probes[name]
+    return {other for other in {*item.needs, *evidence.sources(item)} if config.probes[other].enabled}

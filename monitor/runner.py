@@ -12,12 +12,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
+from types import MappingProxyType
 from typing import Any, Protocol
 
 import structlog
 
 from monitor.clock import Clock
 from monitor.core.config import ProbeConfig
+from monitor.core.evidence import Measured
 from monitor.core.probe import (
     BUG,
     STALLED,
@@ -39,6 +41,8 @@ STALL_SECONDS = 1.0
 _TICK_SECONDS = 0.25
 PLACES: Mapping[str, int] = {"network": 64, "log": 8}
 """How many runs of each kind of work go on at once."""
+
+NOTHING: Measured = MappingProxyType({})
 
 log = structlog.get_logger()
 
@@ -116,6 +120,16 @@ class _Opening:
         await self.keeper.save_resource(self.key, state)
 
 
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One run as it was asked for, at a time of the monotonic clock."""
+
+    config: ProbeConfig
+    cursor: Json
+    asked: float
+    measured: Measured
+
+
 @dataclass
 class _Resource:
     """One thing held open: the value that `open` yielded, since when, and who watches it."""
@@ -148,18 +162,22 @@ class Runner:
         self._resources: dict[str, _Resource] = {}
         self._places = {kind: asyncio.Semaphore(number) for kind, number in PLACES.items()}
 
-    async def run(self, config: ProbeConfig, cursor: Json = None) -> Result:
-        """One run. Whatever happens in it, the answer is a `Result`; only cancellation passes through."""
+    async def run(self, config: ProbeConfig, cursor: Json = None, measured: Measured = NOTHING) -> Result:
+        """One run. Whatever happens in it, the answer is a `Result`; only cancellation passes through.
+
+        `measured` is what the probes that this one reads have measured.
+        """
         asked = self._clock.monotonic()
+        look = _Look(config, cursor, asked, measured)
         async with self._places[config.type.work]:
             if config.type.open is None or not config.type.exclusive:
-                return await self._deadline(config, cursor, asked, self._run_shared)
+                return await self._deadline(look, self._run_shared)
             resource = self._resource(config)
             async with resource.lock:
                 held = resource.stack is not None
-                result = await self._deadline(config, cursor, asked, self._run_exclusive)
+                result = await self._deadline(look, self._run_exclusive)
                 if held and result.reason == TIMEOUT:  # it may be half open: only a fresh one can tell
-                    result = await self._deadline(config, cursor, asked, self._run_exclusive)
+                    result = await self._deadline(look, self._run_exclusive)
                 return result
 
     def families(self) -> list[Family]:
@@ -185,14 +203,11 @@ class Runner:
     # --- one run ------------------------------------------------------------------------------------------------------
 
     async def _deadline(
-        self,
-        config: ProbeConfig,
-        cursor: Json,
-        asked: float,
-        attempt: Callable[[ProbeConfig, ProbeContext], Awaitable[Reading]],
+        self, look: _Look, attempt: Callable[[ProbeConfig, ProbeContext], Awaitable[Reading]]
     ) -> Result:
+        config = look.config
         at, begun = self._clock.now(), self._clock.monotonic()
-        context = ProbeContext(config.name, at, config.timeout, cursor)
+        context = ProbeContext(config.name, at, config.timeout, look.cursor, measured=look.measured)
         outcome, reason, detail = Outcome.SUCCESS, "", ""
         try:
             async with asyncio.timeout(config.timeout):
@@ -222,9 +237,9 @@ class Runner:
             measurements=reading.measurements,
             checks=reading.checks,
             quiet=reading.quiet,
-            cursor=reading.cursor if reading.cursor is not None else cursor,
+            cursor=reading.cursor if reading.cursor is not None else look.cursor,
             details={key: scrub(text, self.secrets) for key, text in reading.details.items()},
-            waited_seconds=begun - asked,
+            waited_seconds=begun - look.asked,
         )
 
     def _outcome(self, config: ProbeConfig, reason: str) -> Outcome:

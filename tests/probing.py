@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.core.probe import Fault, Json, Options, ProbeContext, ProbeError, ProbeType, Reading
+from monitor.core.probe import Fault, Json, Options, ProbeContext, ProbeError, ProbeType, Reading, Sample
 
 NOW = 1_795_000_000.0
 
@@ -36,12 +36,13 @@ class Held:
     resource: Any
     cursor: Json = None
     now: float = NOW
+    measured: Mapping[str, Sample] = field(default_factory=dict)
     seen: list[Reading | ProbeError] = field(default_factory=list)
 
     async def run(self, *, after: float = 0.0, timeout: float = 5.0) -> Reading:
         """One run, so many seconds after the one before."""
         self.now += after
-        context = ProbeContext("test", self.now, timeout, self.cursor, self.resource)
+        context = ProbeContext("test", self.now, timeout, self.cursor, self.resource, measured=self.measured)
         try:
             async with asyncio.timeout(timeout):
                 reading = await self.type.run(self.options, context)

@@ -12,7 +12,7 @@ import pytest
 from monitor.core.config import Config, FailAfter, ProbeConfig
 from monitor.core.incident import State
 from monitor.core.level import RUN
-from monitor.core.probe import Fault, Options, Outcome, ProbeType, Reading, Reason
+from monitor.core.probe import Fault, Options, Outcome, ProbeType, Reading, Reason, Reference
 from monitor.core.runbook import (
     EscalationRow,
     Level,
@@ -291,6 +291,17 @@ async def test_an_incident_whose_rule_left_the_runbook_ends_and_one_whose_rule_s
     assert run.cycle.incidents()[0].state is State.INVESTIGATING
     await run.cycle.reconfigure(PROBES, runbook(DATABASE))
     assert run.cycle.incidents()[0].state is State.MONITORING
+
+
+async def test_a_probe_is_handed_what_those_it_reads_have_measured_and_of_no_others(simulate: Simulate) -> None:
+    reads = replace(TYPE, reads=lambda options: {"evidence": Reference("postgres", "connections")})
+    reader = replace(probe("replay"), type=reads)
+    run = await simulate(config(probe("redis"), probe("postgres"), reader), BOOK, down("postgres", since=100))
+    assert run.cycle.measured(reader) == {}
+    await run.run(60)
+    assert set(run.cycle.measured(reader)) == {"postgres"}
+    await run.run(100)
+    assert run.cycle.measured(reader) == {}  # a run that fails is no evidence
 
 
 async def test_counters_are_shown_only_once_they_are_saved(simulate: Simulate) -> None:

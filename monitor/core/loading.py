@@ -10,6 +10,7 @@ from monitor.core.circles import circles
 from monitor.core.condition import Condition, parse_condition
 from monitor.core.config import AlertmanagerConfig, Config, ProbeConfig, WebConfig
 from monitor.core.credentials import Leaf, is_written_down, kind_of, leaves, to_scrub
+from monitor.core.evidence import mistake, sources
 from monitor.core.keys import NAME, NAME_RULE, AlertmanagerKeys, DefaultsKeys, ProbeKeys, ProbesKeys
 from monitor.core.mistakes import suggestion, validated
 from monitor.core.playbook import read_runbook
@@ -323,8 +324,13 @@ class _ProbesReader:
         for name, probe in self.probes.items():
             for need in probe.needs:
                 self._check_need(probe, ("probes", name, "needs"), need)
+            for place, reference in probe.type.reads(probe.options).items():
+                if wrong := mistake(reference, self.probes, self.names):
+                    self._wrong(("probes", name, *place.split(".")), wrong)
         for cycle in circles({name: probe.needs for name, probe in self.probes.items()}):
             self._wrong(("probes", cycle[0], "needs"), f"a circle: {' needs '.join([*cycle, cycle[0]])}; break it")
+        for cycle in circles({name: sorted(sources(probe)) for name, probe in self.probes.items()}):
+            self._wrong(("probes", cycle[0]), f"a circle: {' reads '.join([*cycle, cycle[0]])}; break it")
 
     def _check_need(self, probe: ProbeConfig, path: Path, need: str) -> None:
         where = self.document.item(path, probe.needs.index(need))

@@ -141,11 +141,32 @@ class ProbeError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class Reference:
+    """A measurement of another probe: `orders.waiting`, or one part of it, `events.matches[refused]`."""
+
+    probe: str
+    name: str
+    part: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.probe}.{self.name}" + (f"[{self.part}]" if self.part else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """What another probe measured last, in a run that began at `at` (wall seconds)."""
+
+    at: float
+    measurements: Mapping[str, Value]
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeContext:
     """What a run is given: the time it began, how long it may take, what it remembered, what is held open for it.
 
     `now` is wall time (seconds since 1970, UTC), `timeout_seconds` the hard deadline that the runner keeps.
-    `resource` is what the type's `open` yielded. `fresh` says that it was opened for this very run.
+    `resource` is what the type's `open` yielded. `fresh` says that it was opened for this very run. `measured` holds
+    what the probes that the type `reads` measured last, as far as it is to be believed now (`monitor.core.evidence`).
     """
 
     probe: str
@@ -154,6 +175,7 @@ class ProbeContext:
     cursor: Json = None
     resource: Any = None
     fresh: bool = True
+    measured: Mapping[str, Sample] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +221,8 @@ class ProbeType:
     `open` holds something open between runs (a connection, a followed log); probes whose `resource_key` is
     equal share it. `exclusive`: runs queue for it, and the runner tries a fresh one at least once a minute; a
     resource that is not exclusive is opened once and read by all. `watch` yields a word whenever the probes
-    that share the resource should look now.
+    that share the resource should look now. `reads` are the measurements of other probes that the options name, by
+    the place of the option (`evidence.waiting`).
     """
 
     name: str
@@ -216,6 +239,7 @@ class ProbeType:
     work: Literal["network", "log"] = "network"  # the kind of work, for which concurrency is bounded
     checks: Callable[[Any], frozenset[str]] = lambda options: frozenset()
     parts: Callable[[Any], Mapping[str, frozenset[str]]] = lambda options: {}  # known parts of a split measurement
+    reads: Callable[[Any], Mapping[str, Reference]] = lambda options: {}
 
     def reason(self, name: str) -> Reason:
         """The declared reason; KeyError for one that the type does not declare (our bug)."""

@@ -1,14 +1,24 @@
-"""When Salesforce's Platform Events last moved on: how long the replay id of each channel has been the same.
+"""Whether Salesforce's Platform Events reach the portal: replay ids that move, and evidence where they stand still.
 
 The BFF keeps the id of the last event it has seen under a key of Redis for each channel. An id is opaque (decimal,
-base64 or JSON, depending on the client), so it is only compared with itself, and only as a digest.
+base64 or JSON, depending on the client), so it is only compared with the one before. That it stands still says
+nothing: nights are quiet. Other probes say whether there was anything to receive (`evidence`), and `_judge` decides.
+
+The evidence speaks of the subscription as a whole, so it blames nobody while any channel that is followed moves. A
+channel that should be judged alone gets a probe of its own, with its key as `keys`.
+
+A run costs Redis one SCAN step for each thousand keys of the database (none where `keys` is no pattern; at most
+`scan_budget`), and one GETRANGE for each channel.
+
+Sources: Salesforce, Platform Events Developer Guide (event retention, replay id); Pub/Sub API, `pubsub_api.proto`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field, replace
 from hashlib import blake2b
@@ -17,6 +27,7 @@ from typing import Any
 from pydantic import Field
 from redis.exceptions import NoPermissionError, RedisError
 
+from monitor.core.evidence import Measured, Named, number
 from monitor.core.probe import (
     TIMEOUT,
     Fault,
@@ -29,8 +40,10 @@ from monitor.core.probe import (
     ProbeType,
     Reading,
     Reason,
+    Reference,
+    Value,
 )
-from monitor.core.quantity import Duration
+from monitor.core.quantity import Duration, format_duration
 from monitor.probes._redis import (
     REDIS_REASONS,
     Connection,
@@ -48,13 +61,32 @@ CHANNELS = 50
 
 KEY_BYTES = 200
 VALUE_BYTES = 65_536
+ODD_SECONDS = 3600.0  # how long an oddity of one moment is shown
 _WILDCARD = re.compile(r"[*?\[\\]")
+_DECIMAL = re.compile(rb"\d{1,20}")
+_BASE64 = re.compile(rb"(?:[A-Za-z0-9+/_-]{4})*(?:[A-Za-z0-9+/_-]{2}={0,2}|[A-Za-z0-9+/_-]{3}=?)?")
 _SCAN_STEP = 1000
 _SCAN_SHARE = 0.4  # of the run's time
+
+BACKWARDS, FORMAT, REPLAY_ALL, UNSTORED = "backwards", "format", "replay-all", "unstored"
+ODDITIES: Mapping[str, str] = {
+    BACKWARDS: "an id went backwards: a migration, a sandbox refresh, a restored Redis, or somebody set it by hand",
+    FORMAT: "an id is written in another way than before: another client, or somebody set it by hand",
+    REPLAY_ALL: "SF_EVENTS_REPLAY=ALL was left on: every restart of the BFF replays up to 72 hours; set it back to LATEST",
+    UNSTORED: "jobs are enqueued though no id moves: the BFF keeps its ids elsewhere by now, or nowhere",
+}
 
 MEASURES: Mapping[str, Measure] = {
     "age_seconds": Measure("Time since the replay id last changed, or was first seen", split="channel", kind="age"),
     "keys": Measure("Replay keys that hold an id"),
+    "retention_left_seconds": Measure(
+        "Until Salesforce may no longer have the event of this id, so that a reconnect is refused; negative after",
+        split="channel",
+    ),
+    "unexplained_age_seconds": Measure(
+        "Since anything last showed that events come, or that no order waits for one", kind="age"
+    ),
+    "oddities": Measure("1 for what deserves a look, 0 for what does not", split="kind", kind="state"),
 }
 
 REASONS: Mapping[str, Reason] = {
@@ -62,6 +94,20 @@ REASONS: Mapping[str, Reason] = {
         Fault.TARGET,
         "A replay key that was there is gone: was Redis flushed or restored? Missed events come with"
         " SF_EVENTS_REPLAY=ALL, within 72 hours.",
+    ),
+    "broken": Reason(
+        Fault.TARGET,
+        "There is work, and no event comes: check SF_EVENTS_ENABLED, the Connected App's JWT login and the integration"
+        " user's permissions, then restart the BFF to subscribe again.",
+    ),
+    "expiring": Reason(
+        Fault.TARGET,
+        "Orders wait and Salesforce is about to delete their events for good: replay them now with"
+        " SF_EVENTS_REPLAY=ALL and a restart of the BFF, and set it back after.",
+    ),
+    "unproved": Reason(
+        Fault.ACCESS,
+        "The subscription was broken, and the probes that showed it cannot see now: look at the probes in `evidence`.",
     ),
     "never-seen": Reason(
         Fault.ACCESS,
@@ -77,42 +123,87 @@ REASONS: Mapping[str, Reason] = {
 }
 
 
+class EvidenceOptions(Options):
+    """Measurements of other probes, each `probe.measurement` or `probe.measurement[part]`."""
+
+    waiting: Named | None = Field(default=None, description="Orders that have waited too long for an event.")
+    delivered: Named | None = Field(
+        default=None, description="Events delivered so far; only where nobody but the BFF subscribes."
+    )
+    enqueued: Named | None = Field(default=None, description="Jobs that events have lately become, as a rate.")
+    errors: Named | None = Field(default=None, description="Seconds since the log last told of a failed subscription.")
+    success: Named | None = Field(default=None, description="Seconds since the log last told of an event received.")
+    replay_all: Named | None = Field(default=None, description="1 while SF_EVENTS_REPLAY is ALL.")
+
+    def references(self) -> Mapping[str, Reference]:
+        """Those that are given, by their place."""
+        return {f"evidence.{name}": reference for name, reference in self if reference is not None}
+
+
 class ReplayOptions(Options):
     url: RedisUrl
     keys: str = Field(default="sf:pe:replay:*", min_length=1, max_length=KEY_BYTES)  # a glob, as in SCAN
+    evidence: EvidenceOptions = EvidenceOptions()
+    stale_after: Duration = (
+        600.0  # how long an id stands still before evidence counts; Salesforce's keep-alive is 270 s
+    )
+    retention: Duration = 3 * 86400.0  # how long Salesforce keeps events: 72 h, standard-volume ones 24 h
+    replay_all_for: Duration = 7200.0  # how long SF_EVENTS_REPLAY=ALL may be on
     scan_budget: int = Field(default=100_000, ge=_SCAN_STEP)  # keys of the database looked at in one run
-    forget_after: Duration = 3 * 86400.0  # a key gone this long is no longer missed; events are kept 72 h
+    forget_after: Duration = 3 * 86400.0  # a key gone this long is no longer missed
 
 
 @dataclass
 class Channel:
     """What is remembered of one replay key. Times are wall seconds."""
 
-    digest: str
+    value: str  # a decimal id as it is, of any other a digest
     changed_at: float
     gone_at: float | None = None
+    format: str = ""
+    odd: dict[str, float] = field(default_factory=dict)  # oddity -> when it was seen
 
 
 @dataclass
 class Memory:
-    """The cursor: the channels by key, and where a scan that did not finish goes on."""
+    """The cursor: the channels by key, where a scan that did not finish goes on, and what the evidence said."""
 
     channels: dict[str, Channel] = field(default_factory=dict)
     scan: int = 0
     scanned: bool = False  # the whole database was looked through at least once
+    explained_at: float | None = None  # when something last showed that all is well
+    lowest: float | None = None  # of the counter of delivered events, since an id last moved
+    delivered_at: float | None = None  # when it was first seen above that
+    enqueued_at: float | None = None
+    all_since: float | None = None  # since when SF_EVENTS_REPLAY is ALL
+    accused_by: list[str] = field(default_factory=list)  # the evidence by which it is broken
 
     @classmethod
     def load(cls, cursor: Json) -> Memory:
-        kept: dict[str, Any] = cursor if isinstance(cursor, dict) else {}
-        channels = {key: Channel(*values) for key, values in kept.get("channels", {}).items()}
-        return cls(channels, kept.get("scan", 0), kept.get("scanned", False))
+        """What `dump` gave; an empty memory for anything else."""
+        try:
+            kept = dict(cursor or {})
+            return cls(**{**kept, "channels": {key: Channel(**each) for key, each in kept["channels"].items()}})
+        except (TypeError, KeyError, ValueError, AttributeError):
+            return cls()
 
     def dump(self) -> Json:
-        """`{channels: {key: [digest, changed_at, gone_at]}, scan, scanned}`."""
-        channels: dict[str, Json] = {
-            key: [channel.digest, channel.changed_at, channel.gone_at] for key, channel in self.channels.items()
-        }
-        return {"channels": channels, "scan": self.scan, "scanned": self.scanned}
+        """Plain values, by the names of the fields."""
+        return {**vars(self), "channels": {key: dict(vars(channel)) for key, channel in self.channels.items()}}
+
+    @property
+    def moved_at(self) -> float:
+        """When any id last changed or was first seen."""
+        return max(channel.changed_at for channel in self.channels.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What silence and evidence make together; `reason` is empty where nothing is wrong."""
+
+    words: str
+    reason: str = ""
+    explained: bool = False  # it was shown that all is well, not only not shown that it is not
 
 
 def _open(options: ReplayOptions, opening: Opening) -> AbstractAsyncContextManager[Connection]:  # noqa: ARG001
@@ -130,31 +221,161 @@ async def _run(options: ReplayOptions, context: ProbeContext) -> Reading:
         keys = [*memory.channels, *sorted(found - memory.channels.keys())]
         values = await _values(context.resource, keys[: 2 * CHANNELS])
     details = _note(memory, values, context.now, options)
-    prefix = _WILDCARD.split(options.keys)[0] if _WILDCARD.search(options.keys) else ""
-    reading = Reading(
-        measurements={
-            "keys": float(sum(value is not None for value in values.values())),
-            "age_seconds": {
-                key.removeprefix(prefix) or key: max(0.0, context.now - channel.changed_at)
-                for key, channel in memory.channels.items()
-            },
-        },
-        cursor=memory.dump(),
-        details=details,
-    )
-    return _judge(memory, reading)
-
-
-def _judge(memory: Memory, reading: Reading) -> Reading:
+    there = float(sum(value is not None for value in values.values()))
     if not memory.channels:
         partly = "" if memory.scanned else "; not all keys of the database were looked at yet"
+        reading = Reading({"keys": there}, cursor=memory.dump(), details=details)
         raise ProbeError("never-seen", f"no key matches{partly}", reading=reading)
+    evidence = Evidence(options.evidence, context.measured)
+    _follow(options, memory, evidence, context.now)
+    verdict = _judge(options, memory, evidence, context.now)
+    if verdict.explained or memory.explained_at is None:
+        memory.explained_at = context.now if verdict.explained else memory.moved_at
+    oddities = _oddities(options, memory, context.now)
+    details |= {"verdict": verdict.words, **{kind: ODDITIES[kind] for kind, odd in oddities.items() if odd}}
+    details |= evidence.remark()
+    measurements = {"keys": there, **_ages(options, memory, context.now), "oddities": oddities}
+    reading = Reading(measurements, cursor=memory.dump(), details=details)
+    if verdict.reason:
+        raise ProbeError(verdict.reason, verdict.words, reading=reading)
+    return reading
+
+
+def _ages(options: ReplayOptions, memory: Memory, now: float) -> dict[str, Value]:
+    prefix = _WILDCARD.split(options.keys)[0] if _WILDCARD.search(options.keys) else ""
+    ages = {
+        key.removeprefix(prefix) or key: max(0.0, now - channel.changed_at) for key, channel in memory.channels.items()
+    }
+    explained_at = max(memory.explained_at or 0.0, memory.moved_at)
+    return {
+        "age_seconds": ages,
+        "retention_left_seconds": {channel: options.retention - age for channel, age in ages.items()},
+        "unexplained_age_seconds": max(0.0, now - explained_at),
+    }
+
+
+# --- the verdict ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What the probes that `evidence` names say at this moment."""
+
+    options: EvidenceOptions
+    measured: Measured
+
+    def number(self, name: str) -> float | None:
+        """The number of this kind of evidence; None if it is not configured, or not to be had."""
+        reference: Reference | None = getattr(self.options, name)
+        return number(reference, self.measured) if reference else None
+
+    def taken_at(self, name: str) -> float | None:
+        """When the probe that it names had its last say; None if there is no such say to be believed."""
+        reference: Reference | None = getattr(self.options, name)
+        sample = self.measured.get(reference.probe) if reference else None
+        return sample.at if sample else None
+
+    def moment(self, name: str) -> float | None:
+        """When that was which it gives the age of."""
+        age, taken_at = self.number(name), self.taken_at(name)
+        return None if age is None or taken_at is None else taken_at - age
+
+    def is_missing(self, name: str) -> bool:
+        """Whether it is configured, and its probe has nothing to say."""
+        return getattr(self.options, name) is not None and self.taken_at(name) is None
+
+    def remark(self) -> dict[str, str]:
+        """Which of it is not to be had, for people."""
+        references = self.options.references().values()
+        if not references:
+            return {"evidence": "none configured"}
+        silent = sorted({each.probe for each in references if each.probe not in self.measured})
+        return {"evidence": f"nothing fresh from {', '.join(silent)}"} if silent else {}
+
+
+def _follow(options: ReplayOptions, memory: Memory, evidence: Evidence, now: float) -> None:
+    """Keep in mind what the evidence says of more than this moment."""
+    if evidence.number("enqueued"):
+        memory.enqueued_at = evidence.taken_at("enqueued")
+    if (replaying := evidence.number("replay_all")) is not None:
+        memory.all_since = (memory.all_since or now) if replaying > 0 else None
+    # A count taken soon after an id moved may still lack the events that moved it. It may fall: it is of 24 hours.
+    settled_at = memory.moved_at + options.stale_after
+    delivered, taken_at = evidence.number("delivered"), evidence.taken_at("delivered")
+    if now < settled_at:
+        memory.lowest = memory.delivered_at = None
+    elif delivered is not None and taken_at is not None and taken_at >= settled_at:
+        memory.lowest = delivered if memory.lowest is None else min(memory.lowest, delivered)
+        if delivered > memory.lowest and memory.delivered_at is None:
+            memory.delivered_at = taken_at
+
+
+def _judge(options: ReplayOptions, memory: Memory, evidence: Evidence, now: float) -> Verdict:
+    """What the ids and the evidence say together; notes in the memory what it is broken by."""
     gone = [key for key, channel in memory.channels.items() if channel.gone_at is not None]
     if gone:
-        raise ProbeError(
-            "gone", f"{len(gone)} of {len(memory.channels)} keys: {', '.join(gone)}"[:200], reading=reading
-        )
-    return reading
+        return Verdict(f"{len(gone)} of {len(memory.channels)} keys: {', '.join(gone)}"[:200], "gone")
+    still = now - memory.moved_at
+    if still < options.stale_after:
+        memory.accused_by = []
+        stuck = "events come, yet orders wait: look at the queue, its workers and WHMCS"
+        return Verdict(stuck if evidence.number("waiting") else "events come", explained=True)
+    accusations = _accusations(options, memory, evidence, now)
+    if accusations:
+        memory.accused_by = list(accusations)
+        expiring = "waiting" in accusations and still >= options.retention * 5 / 6  # 60 of 72 hours
+        words = f"no event for {format_duration(still)}: {', '.join(accusations.values())}"
+        return Verdict(words, "expiring" if expiring else "broken")
+    if missing := [name for name in memory.accused_by if evidence.is_missing(name)]:
+        return Verdict(f"it was broken, as shown by {' and '.join(missing)}, of which nothing is known now", "unproved")
+    memory.accused_by = []
+    return _quiet(options, memory, evidence, now)
+
+
+def _accusations(options: ReplayOptions, memory: Memory, evidence: Evidence, now: float) -> dict[str, str]:
+    """The evidence that there was something to receive since an id last moved, in words."""
+    named, found = evidence.options, {}
+    orders = evidence.number("waiting") or 0.0
+    if orders > 0 and (evidence.taken_at("waiting") or 0.0) > memory.moved_at and not _enqueues(options, memory, now):
+        found["waiting"] = f"{orders:g} order{'s wait' if orders > 1 else ' waits'} ({named.waiting})"
+    if memory.delivered_at is not None and now - memory.delivered_at >= options.stale_after:
+        found["delivered"] = f"Salesforce counts events as delivered ({named.delivered})"
+    failed_at, received_at = evidence.moment("errors"), evidence.moment("success")
+    if failed_at is not None and failed_at > max(memory.moved_at, received_at or 0.0):
+        found["errors"] = f"the log tells of a failed subscription, and of no event since ({named.errors})"
+    return found
+
+
+def _quiet(options: ReplayOptions, memory: Memory, evidence: Evidence, now: float) -> Verdict:
+    """No id moves, and nothing says that one should."""
+    if _enqueues(options, memory, now):
+        return Verdict("no id moves, yet jobs are enqueued", explained=True)
+    if evidence.number("waiting") == 0:
+        return Verdict("quiet: no order waits for an event", explained=True)
+    if not evidence.options.references():
+        return Verdict("quiet or broken: no evidence is configured, so nothing can tell")
+    return Verdict("quiet or broken: the evidence at hand says neither")
+
+
+def _enqueues(options: ReplayOptions, memory: Memory, now: float) -> bool:
+    """Whether events became jobs lately, after an id last moved."""
+    at = memory.enqueued_at
+    return at is not None and at > memory.moved_at and now - at < options.stale_after
+
+
+def _oddities(options: ReplayOptions, memory: Memory, now: float) -> dict[str, float]:
+    """What deserves a look, though it breaks nothing by itself."""
+    moments = [odd for channel in memory.channels.values() for odd, at in channel.odd.items() if now - at < ODD_SECONDS]
+    unstored = memory.enqueued_at is not None and memory.enqueued_at - memory.moved_at >= options.stale_after
+    return {
+        BACKWARDS: float(BACKWARDS in moments),
+        FORMAT: float(FORMAT in moments),
+        REPLAY_ALL: float(memory.all_since is not None and now - memory.all_since > options.replay_all_for),
+        UNSTORED: float(unstored),
+    }
+
+
+# --- what the keys hold -----------------------------------------------------------------------------------------------
 
 
 def _note(memory: Memory, values: Mapping[str, bytes | None], now: float, options: ReplayOptions) -> dict[str, str]:
@@ -166,17 +387,48 @@ def _note(memory: Memory, values: Mapping[str, bytes | None], now: float, option
             if channel and channel.gone_at is None:
                 channel.gone_at = now
             continue
-        digest = blake2b(value, digest_size=8).hexdigest()
+        kind, text = _written(value)
         if channel is None and len(memory.channels) >= CHANNELS:
             details["channels"] = f"more than {CHANNELS} keys match; the others are not followed"
-        elif channel is None or channel.digest != digest:
-            memory.channels[key] = Channel(digest, now)
+        elif channel is None:
+            memory.channels[key] = Channel(text, now, format=kind)
+        elif channel.value != text:
+            memory.channels[key] = Channel(text, now, format=kind, odd=channel.odd | _odd(channel, kind, text, now))
         else:
             channel.gone_at = None
     for key in [key for key, channel in memory.channels.items() if _forgotten(channel, now, options)]:
         del memory.channels[key]
         details["forgotten"] = key
     return details
+
+
+def _written(value: bytes) -> tuple[str, str]:
+    """How an id is written, and by what it is known again."""
+    text = value.strip()
+    if _DECIMAL.fullmatch(text):
+        return "decimal", text.decode()
+    return next(kind for kind, fits in _FORMATS if fits(text)), blake2b(value, digest_size=8).hexdigest()
+
+
+def _is_json(text: bytes) -> bool:
+    try:
+        return isinstance(json.loads(text), dict | list | str)
+    except (ValueError, RecursionError):
+        return False
+
+
+_FORMATS: tuple[tuple[str, Callable[[bytes], bool]], ...] = (
+    ("json", _is_json),
+    ("base64", lambda text: len(text) >= 8 and bool(_BASE64.fullmatch(text))),
+    ("other", lambda text: True),
+)
+
+
+def _odd(before: Channel, kind: str, text: str, now: float) -> dict[str, float]:
+    """What is odd about this change. Ids are ordered only where both are plain numbers, and not even then for sure."""
+    if before.format != kind:
+        return {FORMAT: now}
+    return {BACKWARDS: now} if kind == "decimal" and int(text) < int(before.value) else {}
 
 
 def _forgotten(channel: Channel, now: float, options: ReplayOptions) -> bool:
@@ -253,4 +505,6 @@ PROBE = ProbeType(
     open=_open,
     watch=_watch,
     resource_key=lambda options: options.url.get_secret_value(),
+    parts=lambda options: {"oddities": frozenset(ODDITIES)},
+    reads=lambda options: options.evidence.references(),
 )

@@ -2,14 +2,14 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 
 import pytest
 from pydantic import ValidationError
 from redis import Redis
 
-from monitor.core.probe import TIMEOUT, Fault, ProbeError
-from monitor.probes.replay import CHANNELS, PROBE, VALUE_BYTES, ReplayOptions
+from monitor.core.probe import TIMEOUT, Fault, Json, ProbeError, Reading, Sample, Value
+from monitor.probes.replay import CHANNELS, ODDITIES, PROBE, VALUE_BYTES, ReplayOptions
 from monitor.sandbox.servers import RedisServer
 from tests.conftest import MakeRedis
 from tests.probing import Held, held, listener, open_failure
@@ -32,9 +32,10 @@ async def test_age_counts_from_the_last_change_of_each_channel(redis_server: Red
         second = await target.run(after=60)
         third = await target.run(after=30)
     orders, changes = "/event/OrderProvisionRequested__e", "/data/OrderChangeEvent"
-    assert first.measurements == {"keys": 2, "age_seconds": {orders: 0, changes: 0}}
+    assert (first.measurements["keys"], first.measurements["age_seconds"]) == (2, {orders: 0, changes: 0})
     assert second.measurements["age_seconds"] == {orders: 0, changes: 60}
     assert third.measurements["age_seconds"] == {orders: 30, changes: 90}
+    assert third.measurements["retention_left_seconds"] == {orders: 72 * 3600 - 30, changes: 72 * 3600 - 90}
 
 
 @pytest.mark.parametrize(
@@ -49,16 +50,28 @@ async def test_an_id_is_only_compared_with_itself(redis_server: RedisServer, cli
         assert (await target.run(after=60)).measurements["age_seconds"] == {ORDERS: 0}
 
 
-async def test_the_age_goes_on_after_a_restart_and_no_id_is_kept(redis_server: RedisServer, client: Redis) -> None:
+async def test_value_and_age_go_on_after_a_restart(redis_server: RedisServer, client: Redis) -> None:
     client.set(ORDERS, "12907414")
     async with held(PROBE, url=redis_server.url) as target:
         await target.run()
         saved, now = json.dumps(target.cursor), target.now
-    assert "12907414" not in saved
     async with held(PROBE, url=redis_server.url) as target:
         target.cursor, target.now = json.loads(saved), now
         reading = await target.run(after=3600)
+        client.set(ORDERS, "12907413")
+        after = await target.run(after=60)
     assert reading.measurements["age_seconds"] == {"/event/OrderProvisionRequested__e": 3600}
+    assert odd(after) == {"backwards"}
+
+
+@pytest.mark.parametrize("cursor", [[], "x", 7, {}, {"channels": []}, {"channels": {"a": ["x", 1.0, None]}}, {"no": 1}])
+async def test_a_cursor_that_makes_no_sense_is_passed_over(
+    redis_server: RedisServer, client: Redis, cursor: Json
+) -> None:
+    client.set(ORDERS, "1")
+    async with held(PROBE, url=redis_server.url) as target:
+        target.cursor = cursor
+        assert (await target.run()).measurements["keys"] == 1
 
 
 async def test_a_clock_that_steps_back_makes_no_age_negative(redis_server: RedisServer, client: Redis) -> None:
@@ -113,6 +126,206 @@ async def test_a_channel_given_up_for_good_is_forgotten(redis_server: RedisServe
         client.delete(CHANGES)
         await target.failure(after=60)
         assert (await target.failure(after=90_000)).reason == "never-seen"
+
+
+# --- the verdict: whether there was anything to receive ---------------------------------------------------------------
+
+HOUR = 3600.0
+EVIDENCE = {
+    "waiting": "orders.waiting",
+    "delivered": "limits.delivered",
+    "enqueued": "queue.added[provisioning]",
+    "errors": "log.ages[refused]",
+    "success": "log.ages[event]",
+    "replay_all": "settings.replay_all",
+}
+
+
+def evidence(now: float, *without: str, **said: float) -> dict[str, Sample]:
+    """Samples taken at `now`: of every probe but those in `without`, by default that nothing happens."""
+    ages: Value = {name: said[name] for name in ("refused", "event") if name in said}
+    measured: dict[str, dict[str, Value]] = {
+        "orders": {"waiting": said.get("waiting", 0.0)},
+        "limits": {"delivered": said.get("delivered", 100.0)},
+        "queue": {"added": {"provisioning": said.get("added", 0.0)}},
+        "log": {"ages": ages} if ages else {},
+        "settings": {"replay_all": said.get("replay_all", 0.0)},
+    }
+    return {name: Sample(now, values) for name, values in measured.items() if name not in without}
+
+
+async def told(target: Held, after: float, *without: str, **said: float) -> tuple[str, Reading]:
+    """The reason of the run so much later, with this evidence taken at its moment; "" for a success."""
+    target.measured = evidence(target.now + after, *without, **said)
+    try:
+        return "", await target.run(after=after)
+    except ProbeError as error:
+        target.type.reason(error.reason)
+        return error.reason, error.reading
+
+
+def odd(reading: Reading) -> set[str]:
+    oddities = reading.measurements["oddities"]
+    assert isinstance(oddities, Mapping)
+    assert set(oddities) == set(ODDITIES)
+    assert {kind for kind in ODDITIES if kind in reading.details} == {
+        kind for kind, is_odd in oddities.items() if is_odd
+    }
+    return {kind for kind, is_odd in oddities.items() if is_odd}
+
+
+@pytest.fixture
+async def quiet(redis_server: RedisServer, client: Redis) -> AsyncIterator[Held]:
+    """A channel whose id was first seen just now, and evidence for everything."""
+    client.set(ORDERS, "12907414")
+    async with held(PROBE, url=redis_server.url, evidence=EVIDENCE) as target:
+        await told(target, 0.0)
+        yield target
+
+
+@pytest.mark.parametrize(
+    ("after", "said", "reason", "words"),
+    [
+        (HOUR, {}, "", "quiet: no order waits for an event"),
+        (12 * HOUR, {}, "", "quiet: no order waits for an event"),
+        (49 * HOUR, {}, "", "quiet: no order waits for an event"),  # a matter of retention_left_seconds
+        (300.0, {"waiting": 3.0}, "", "events come, yet orders wait: look at the queue, its workers and WHMCS"),
+        (601.0, {"waiting": 3.0}, "broken", "no event for 10m 1s: 3 orders wait (orders.waiting)"),
+        (601.0, {"waiting": 1.0}, "broken", "no event for 10m 1s: 1 order waits (orders.waiting)"),
+        (59 * HOUR, {"waiting": 1.0}, "broken", "no event for 2d 11h: 1 order waits (orders.waiting)"),
+        (60 * HOUR, {"waiting": 1.0}, "expiring", "no event for 2d 12h: 1 order waits (orders.waiting)"),
+        (HOUR, {"waiting": 1.0, "added": 0.1}, "", "no id moves, yet jobs are enqueued"),
+        (HOUR, {"added": 0.1}, "", "no id moves, yet jobs are enqueued"),
+        (HOUR, {"refused": 1800.0}, "broken",
+         "no event for 1h: the log tells of a failed subscription, and of no event since (log.ages[refused])"),
+        (61 * HOUR, {"refused": 1800.0}, "broken",
+         "no event for 2d 13h: the log tells of a failed subscription, and of no event since (log.ages[refused])"),
+        (HOUR, {"refused": 1800.0, "event": 1900.0}, "broken",
+         "no event for 1h: the log tells of a failed subscription, and of no event since (log.ages[refused])"),
+        (HOUR, {"refused": 1800.0, "event": 60.0}, "", "quiet: no order waits for an event"),
+        (HOUR, {"refused": 2 * HOUR}, "", "quiet: no order waits for an event"),  # the id moved after it
+        (300.0, {"refused": 60.0}, "", "events come"),
+    ],
+)  # fmt: skip
+async def test_silence_is_judged_by_evidence(
+    quiet: Held, after: float, said: dict[str, float], reason: str, words: str
+) -> None:
+    got, reading = await told(quiet, after, **said)
+    assert (got, reading.details["verdict"]) == (reason, words)
+
+
+async def test_a_dead_subscription_is_well_again_with_the_next_event(quiet: Held, client: Redis) -> None:
+    assert (await told(quiet, HOUR, waiting=3.0))[0] == "broken"
+    client.set(ORDERS, "12907415")
+    assert (await told(quiet, 10.0, waiting=3.0))[0] == ""
+
+
+async def test_a_channel_that_moves_acquits_the_subscription(quiet: Held, client: Redis) -> None:
+    client.set(CHANGES, "5")
+    assert (await told(quiet, HOUR, waiting=3.0))[0] == ""
+    assert (await told(quiet, HOUR, waiting=3.0))[0] == "broken"
+
+
+async def test_events_that_are_delivered_and_not_stored_are_evidence(quiet: Held, client: Redis) -> None:
+    assert [(await told(quiet, after, delivered=count))[0] for after, count in [(900, 100), (300, 90), (300, 80)]] == [
+        ""
+    ] * 3
+    assert (await told(quiet, 300, delivered=81))[0] == ""  # it may be on its way
+    reason, reading = await told(quiet, 601, delivered=80)
+    assert (reason, "limits.delivered" in reading.details["verdict"]) == ("broken", True)
+    client.set(ORDERS, "12907415")
+    assert (await told(quiet, 10, delivered=85))[0] == ""
+    assert (await told(quiet, HOUR, delivered=85))[0] == ""
+
+
+async def test_a_count_from_before_the_id_moved_accuses_nobody(quiet: Held) -> None:
+    quiet.measured = evidence(quiet.now, delivered=100, waiting=5.0)
+    old = await quiet.run(after=700)
+    assert "neither" in old.details["verdict"]
+    assert [(await told(quiet, 60 * minutes, delivered=101))[0] for minutes in (1, 20, 20)] == [""] * 3
+
+
+async def test_evidence_that_is_gone_acquits_nobody(quiet: Held) -> None:
+    assert (await told(quiet, HOUR, waiting=3.0))[0] == "broken"
+    reason, reading = await told(quiet, 60.0, "orders")
+    assert (reason, PROBE.reason(reason).fault) == ("unproved", Fault.ACCESS)
+    assert reading.details["evidence"] == "nothing fresh from orders"
+    assert (await told(quiet, 60.0, "log"))[0] == ""  # what accused it is seen again, and does so no more
+    assert (await told(quiet, 60.0, "orders"))[0] == ""
+
+
+async def test_without_evidence_it_says_so_and_only_grows_old(redis_server: RedisServer, client: Redis) -> None:
+    client.set(ORDERS, "1")
+    async with held(PROBE, url=redis_server.url) as target:
+        await target.run()
+        reading = await target.run(after=50 * HOUR)
+    assert reading.details["evidence"] == "none configured"
+    assert reading.details["verdict"] == "quiet or broken: no evidence is configured, so nothing can tell"
+    assert reading.measurements["unexplained_age_seconds"] == 50 * HOUR
+
+
+async def test_a_quiet_night_is_explained_by_orders_that_do_not_wait_and_by_nothing_else(quiet: Held) -> None:
+    ages = []
+    for without in ((), ("orders",), ("orders",), ()):
+        _, reading = await told(quiet, 3 * HOUR, *without)
+        ages.append(reading.measurements["unexplained_age_seconds"])
+    assert ages == [0, 3 * HOUR, 6 * HOUR, 0]
+
+
+async def test_an_age_does_not_grow_while_redis_cannot_be_read_and_is_whole_after(quiet: Held, client: Redis) -> None:
+    client.execute_command("ACL", "SETUSER", "default", "-getrange", "-get")  # type: ignore[no-untyped-call]
+    try:
+        error = await quiet.failure(after=HOUR)
+        assert (error.reason, "age_seconds" in error.reading.measurements) == ("noperm", False)
+    finally:
+        client.execute_command("ACL", "SETUSER", "default", "+@all")  # type: ignore[no-untyped-call]
+    assert (await told(quiet, 60.0))[1].measurements["age_seconds"] == {"/event/OrderProvisionRequested__e": HOUR + 60}
+
+
+DECIMAL, BASE64, JSON = "12907414", "AAAAAADE85Y=", '{"replayId": 12907414}'
+
+
+@pytest.mark.parametrize(
+    ("values", "oddities"),
+    [
+        ((DECIMAL, "12907415"), set()),
+        (("9007199254740993", "9007199254740992"), {"backwards"}),
+        ((BASE64, "AAAAAADE85U="), set()),  # opaque: nobody knows which is later
+        ((JSON, '{"replayId": 12907413}'), set()),
+        ((DECIMAL, BASE64), {"format"}),
+        ((DECIMAL, JSON), {"format"}),
+        ((DECIMAL, "-1"), {"format"}),
+        ((BASE64, JSON), {"format"}),
+        ((DECIMAL, "what is this?"), {"format"}),
+    ],
+)
+async def test_an_id_that_goes_backwards_or_is_written_otherwise_deserves_a_look(
+    redis_server: RedisServer, client: Redis, values: tuple[str, str], oddities: set[str]
+) -> None:
+    async with held(PROBE, url=redis_server.url, keys=ORDERS) as target:
+        client.set(ORDERS, values[0])
+        assert odd(await target.run()) == set()
+        client.set(ORDERS, values[1])
+        assert odd(await target.run(after=60)) == oddities
+        assert odd(await target.run(after=3000)) == oddities
+        assert odd(await target.run(after=700)) == set()
+
+
+async def test_replaying_everything_is_fine_for_a_time(quiet: Held) -> None:
+    assert [odd((await told(quiet, HOUR, replay_all=1.0))[1]) for _ in range(4)] == [
+        set(),
+        set(),
+        set(),
+        {"replay-all"},
+    ]
+    assert odd((await told(quiet, 60.0, "settings"))[1]) == {"replay-all"}
+    assert odd((await told(quiet, 60.0, replay_all=0.0))[1]) == set()
+
+
+async def test_jobs_without_an_id_that_moves_deserve_a_look(quiet: Held, client: Redis) -> None:
+    assert odd((await told(quiet, HOUR, added=0.5))[1]) == {"unstored"}
+    client.set(ORDERS, "12907415")
+    assert odd((await told(quiet, 60.0, added=0.5))[1]) == set()
 
 
 # --- never harm what is watched ---------------------------------------------------------------------------------------
@@ -202,7 +415,8 @@ async def test_an_unreadable_redis_says_nothing_about_the_events(make_redis: Mak
     error = await open_failure(PROBE, url=f"redis://127.0.0.1:{free_port()}")
     assert (error.reason, PROBE.reason(error.reason).fault) == ("unreachable", Fault.ACCESS)
     assert PROBE.reason(TIMEOUT).fault is Fault.ACCESS
-    assert {reason.fault for name, reason in PROBE.reasons.items() if name != "gone"} == {Fault.ACCESS}
+    of_the_events = {"gone", "broken", "expiring"}
+    assert {reason.fault for name, reason in PROBE.reasons.items() if name not in of_the_events} == {Fault.ACCESS}
 
 
 async def test_an_outage_of_redis_keeps_what_was_known(make_redis: MakeRedis) -> None:
@@ -236,7 +450,17 @@ async def test_a_run_that_hangs_is_cut_off(redis_server: RedisServer) -> None:
             await target.run(timeout=0.1)
 
 
-@pytest.mark.parametrize("options", [{"keys": ""}, {"keys": "x" * 201}, {"scan_budget": 10}, {"forget_after": "soon"}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"keys": ""},
+        {"keys": "x" * 201},
+        {"scan_budget": 10},
+        {"forget_after": "soon"},
+        {"evidence": {"waiting": "orders"}},
+        {"evidence": {"waitin": "orders.waiting"}},
+    ],
+)
 def test_options_that_make_no_sense_are_refused(options: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         ReplayOptions.model_validate({"url": "redis://localhost", **options})
