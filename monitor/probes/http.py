@@ -20,6 +20,7 @@ from pydantic import (
 from monitor.core.probe import (
     COMMON_REASONS,
     Fault,
+    Json,
     Measure,
     Options,
     ProbeContext,
@@ -63,6 +64,8 @@ MEASURES: Mapping[str, Measure] = {
     **CONNECTION_MEASURES,
     "check": Measure("1 if the health page calls this part well, 0 if not", split="check", kind="state"),
     "value": Measure("A number out of the JSON body", split="name"),
+    "ratio": Measure("One number of the JSON body, of another", split="name"),
+    "rate": Measure("By how much a count in the JSON body has grown in a second, since the run before", split="name"),
 }
 
 REASONS: Mapping[str, Reason] = {
@@ -128,6 +131,8 @@ class HttpOptions(Options):
     # Verdicts of a health page about its parts; each is a why.
     checks: Annotated[Mapping[Name, health.Path], AfterValidator(_free)] = {}
     values: Mapping[Name, health.Path] = {}  # numbers to measure
+    ratios: Mapping[Name, tuple[health.Path, health.Path]] = {}  # the part, and the whole
+    rates: Mapping[Name, health.Path] = {}  # counts that only grow; one that is smaller has begun anew at 0
     max_bytes: Annotated[Size, Field(le=2**24)] = 2**20  # of the body, decompressed
     follow_redirects: bool = False
     ca_file: CaFile | None = None
@@ -140,7 +145,7 @@ class HttpOptions(Options):
 
     @property
     def wants_body(self) -> bool:
-        return bool(self.checks or self.values)
+        return bool(self.checks or self.values or self.ratios or self.rates)
 
     def accepts(self, status: int) -> bool:
         """Whether a status is one of `ok`."""
@@ -157,15 +162,19 @@ async def run(options: HttpOptions, context: ProbeContext) -> Reading:
         answer = await _final_answer(options, journey)
     document = _document(options, answer)
     checks = _checks(options, answer, document)
+    counts = _numbers(options.rates, document)
     reading = Reading(
         {
             "duration_seconds": journey.seconds,
             "status": float(answer.status),
             **journey.measurements(),
             **_split("check", {name: float(good) for name, good in checks.items()}),
-            **_split("value", _values(options, document)),
+            **_split("value", _numbers(options.values, document)),
+            **_split("ratio", _ratios(options, document)),
+            **_split("rate", _rates(counts, context)),
         },
         checks=checks,
+        cursor={"at": context.now, "counts": counts} if counts else None,
         details={"address": journey.address, "answer": answer.words, **_unreadable(options, document, checks)},
     )
     if complaint := _complaint(options, answer, document, checks):
@@ -214,9 +223,26 @@ def _checks(options: HttpOptions, answer: Answer, document: object) -> dict[str,
     return {**named, OTHERS: explained} if named else {}
 
 
-def _values(options: HttpOptions, document: object) -> dict[str, float]:
-    numbers = {name: health.number(health.pick(document, path)) for name, path in options.values.items()}
+def _numbers(paths: Mapping[str, str], document: object) -> dict[str, float]:
+    numbers = {name: health.number(health.pick(document, path)) for name, path in paths.items()}
     return {name: value for name, value in numbers.items() if value is not None}
+
+
+def _ratios(options: HttpOptions, document: object) -> dict[str, float]:
+    parts = _numbers({name: part for name, (part, _) in options.ratios.items()}, document)
+    wholes = _numbers({name: whole for name, (_, whole) in options.ratios.items()}, document)
+    return {name: part / wholes[name] for name, part in parts.items() if wholes.get(name, 0.0) > 0}
+
+
+def _rates(counts: Mapping[str, float], context: ProbeContext) -> dict[str, float]:
+    """Counts of the BFF's memory are 0 after its restart: one that is smaller has grown to what it is."""
+    before = context.cursor if isinstance(context.cursor, dict) else {}
+    seconds = context.now - before.get("at", context.now)
+    then: Mapping[str, Json] = before.get("counts", {})
+    grown = {
+        name: count - then[name] if count >= then[name] else count for name, count in counts.items() if name in then
+    }
+    return {name: growth / seconds for name, growth in grown.items()} if seconds > 0 else {}
 
 
 def _split(name: str, parts: Mapping[str, float]) -> dict[str, Value]:
@@ -264,6 +290,8 @@ def _parts(options: HttpOptions) -> Mapping[str, frozenset[str]]:
         "phase_seconds": frozenset(PHASES) - (frozenset() if tls else {"tls"}),
         "check": _check_names(options),
         "value": frozenset(options.values),
+        "ratio": frozenset(options.ratios),
+        "rate": frozenset(options.rates),
     }
 
 

@@ -491,11 +491,58 @@ def test_a_mistake_in_the_options_is_told(wrong: Mapping[str, Any], message: str
 
 
 def test_parts_are_known_from_the_options() -> None:
-    chosen = options("http://x/", checks={"cache": ".c"}, values={"n": ".n"})
+    chosen = options("http://x/", checks={"cache": ".c"}, values={"n": ".n"}, rates={"r": ".r"})
     assert PROBE.checks(chosen) == {"cache", "others"}
     assert PROBE.checks(options("http://x/")) == set()
     assert PROBE.parts(chosen) == {
         "phase_seconds": {"resolve", "connect", "processing", "transfer"},
         "check": {"cache", "others"},
         "value": {"n"},
+        "ratio": set(),
+        "rate": {"r"},
     }
+
+
+# --- numbers of a health page -----------------------------------------------------------------------------------------
+
+QUEUES = {
+    "whmcs": {"metrics": {"totalRequests": 100, "failedRequests": 4, "queueSize": 3}},
+    "salesforce": {"dailyUsage": {"used": 5000, "limit": 20000}},
+}
+RATES = {"whmcs": ".whmcs.metrics.totalRequests", "failed": ".whmcs.metrics.failedRequests"}
+
+
+async def test_a_ratio_is_one_number_of_another() -> None:
+    async with serving(says(http(json.dumps(QUEUES), headers=JSON))) as server:
+        ratios = {
+            "usage": [".salesforce.dailyUsage.used", ".salesforce.dailyUsage.limit"],
+            "nowhere": [".salesforce.dailyUsage.used", ".salesforce.gone"],
+        }
+        assert (await get(server.url(), ratios=ratios)).measurements["ratio"] == {"usage": 0.25}
+
+
+async def counted(page: Mapping[str, Any], cursor: Any, now: float) -> Reading:
+    """A run on a page that says this, at this time."""
+    async with serving(says(http(json.dumps(page), headers=JSON))) as server:
+        return await run(options(server.url(), rates=RATES), ProbeContext("web", now, 5.0, cursor))
+
+
+def page(total: object, failed: object) -> Mapping[str, Any]:
+    return {"whmcs": {"metrics": {"totalRequests": total, "failedRequests": failed}}}
+
+
+async def test_counts_become_rates_and_a_restart_of_the_bff_counts_from_0() -> None:
+    first = await counted(page(100, 4), None, 1000.0)
+    assert "rate" not in first.measurements
+    second = await counted(page(150, 5), first.cursor, 1010.0)
+    assert second.measurements["rate"] == {"whmcs": 5.0, "failed": 0.1}
+    third = await counted(page(20, 5), second.cursor, 1020.0)
+    assert third.measurements["rate"] == {"whmcs": 2.0, "failed": 0.0}
+    backwards = await counted(page(30, 5), third.cursor, 1015.0)
+    assert "rate" not in backwards.measurements
+
+
+async def test_a_count_that_is_no_number_is_no_rate() -> None:
+    first = await counted(page(100, None), None, 1000.0)
+    second = await counted(page(200, 7), first.cursor, 1010.0)
+    assert second.measurements["rate"] == {"whmcs": 10.0}
