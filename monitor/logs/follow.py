@@ -32,6 +32,7 @@ from monitor.logs.read import ANCHOR_BYTES
 HEAD_BYTES = 256
 DRAIN_SECONDS = 60.0  # a rotated file is held for so long after its last growth: its writer may not have let go
 UNLINKED_SECONDS = 600.0  # a deleted file that nothing came after, likewise: holding it keeps its disk space
+SEARCH_SECONDS = 2.0  # between two looks at the files beside a log that is missing
 GENERATIONS_MOST = 8
 KNOWN_MOST = 64
 RACY_SECONDS = 0.02  # two changes within one tick of the file system's clock have the same time stamp
@@ -99,8 +100,17 @@ class Generation:
         return os.pread(self.fd, len(place.anchor), place.offset - len(place.anchor)) == place.anchor
 
     def is_anchored(self) -> bool:
-        """Whether the bytes before our place are still the ones that were read."""
-        return os.pread(self.fd, len(self.place.anchor), self._at() - len(self.place.anchor)) == self.place.anchor
+        """Whether the first bytes and those before our place are still the ones that we saw."""
+        place = self.place
+        if not self.shift and os.pread(self.fd, len(place.head), 0) != place.head:
+            return False
+        return os.pread(self.fd, len(place.anchor), place.offset - self.shift - len(place.anchor)) == place.anchor
+
+    def look(self, size: int) -> None:
+        """Take down how large it is now, and its first bytes, read or not."""
+        self.place.size = size
+        if len(self.place.head) < HEAD_BYTES and not self.shift:
+            self.place.head = os.pread(self.fd, min(HEAD_BYTES, size), 0)
 
     def size(self) -> int:
         return os.fstat(self.fd).st_size + self.shift
@@ -108,7 +118,7 @@ class Generation:
     def set_offset(self, offset: int) -> None:
         """Take a place in the file without having read what is before it."""
         self.place.offset = offset
-        self.place.head = os.pread(self.fd, min(HEAD_BYTES, offset), 0)
+        self.look(self.place.size)
         length = min(ANCHOR_BYTES, offset)
         self.place.anchor = os.pread(self.fd, length, offset - length)
 
@@ -119,9 +129,6 @@ class Generation:
     def close(self) -> None:
         with suppress(OSError):
             os.close(self.fd)
-
-    def _at(self) -> int:
-        return self.place.offset - self.shift
 
 
 @dataclass
@@ -136,11 +143,12 @@ class Follower:
     drain_seconds: float = DRAIN_SECONDS
     current: Generation | None = None
     old: list[Generation] = field(default_factory=list)  # oldest first
-    known: dict[Identity, Place] = field(default_factory=dict)
+    known: list[Place] = field(default_factory=list)  # files that were read to their end, or were there before us
     lost_bytes: int = 0
     gaps: int = 0  # times that our place was not found again: an unknown number of lines may be missing
     problem: str = ""  # why the log cannot be read now: "missing", or the system's word
     begun: bool = False
+    searched_at: float = float("-inf")  # monotonic time of the last look at the files beside the log
     grew: float = 0.0  # wall time of the last growth, by the file's own time stamp; 0 for never
     rotated_at: float = 0.0  # wall time of the last growth of what was rotated before our time
 
@@ -156,18 +164,27 @@ class Follower:
             if not found and self.problem != "missing":
                 return
             self._begin(found, now)
-        current = self.current
-        if current and found and current.place.identity == (found.st_dev, found.st_ino):
-            if current.racy or (found.st_size, found.st_mtime_ns) != current.seen:
-                self._changed(current, found, now, wall)
-        elif found:
-            self._replaced(found, now, wall)
-        elif current and self.problem == "missing":
-            current.grew_at = now
-            self.old.append(current)
-            self.current = None
+        identity = (found.st_dev, found.st_ino) if found else None
+        strange = False
+        for generation in self._held():
+            if not generation.ended:
+                is_at_path = found and generation.place.identity == identity
+                status = found if found and is_at_path else os.fstat(generation.fd)
+                if generation.racy or (status.st_size, status.st_mtime_ns) != generation.seen:
+                    strange |= self._changed(generation, status, now, wall)
+        if found and not (self.current and self.current.place.identity == identity):
+            strange |= self._replaced(found, now, wall)
+        elif self.problem == "missing":
+            if self.current:
+                self.current.grew_at = now
+                self.old.append(self.current)
+                self.current = None
+            strange |= now >= self.searched_at + SEARCH_SECONDS  # it may have come and gone
+        if strange:
+            self.searched_at = now
+            self.old.extend(self._unknown_neighbours(identity))
         for generation in self.old[:]:
-            self._look_at_old(generation, now)
+            self._let_go_if_left(generation, now)
 
     def pending(self, now: float) -> tuple[Generation, bool] | None:
         """The oldest file with something to read, and whether it is final: its last line counts without a newline."""
@@ -180,10 +197,8 @@ class Follower:
     def advance(self, generation: Generation, offset: int, anchor: bytes, skip: bool, last_event: float | None) -> None:
         """Take down that a generation was read up to `offset`."""
         place = generation.place
-        if len(place.head) < HEAD_BYTES and not generation.shift:
-            place.head = os.pread(generation.fd, min(HEAD_BYTES, offset), 0)
         place.offset, place.anchor, place.skip, place.last_event = offset, anchor, skip, last_event
-        place.size = max(place.size, offset)
+        generation.look(max(place.size, offset))
 
     def stuck(self, generation: Generation, final: bool) -> None:
         """Take down that there is no whole line to read; what a finished copy still holds is lost."""
@@ -212,12 +227,12 @@ class Follower:
         """What to remember. It shares its places with this follower: encode it before anything else."""
         current = self.current.place if self.current else None
         old = [generation.place for generation in self.old]
-        return State(current, old, list(self.known.values()), self.lost_bytes, self.gaps, self.grew)
+        return State(current, old, self.known, self.lost_bytes, self.gaps, self.grew)
 
     def restore(self, state: State, now: float) -> None:
         """Go on from what an earlier process remembered; `now` is monotonic."""
         self.begun = True
-        self.known = {place.identity: place for place in state.known}
+        self.known = state.known
         self.lost_bytes, self.gaps, self.grew = state.lost_bytes, state.gaps, state.grew
         at_path = self._identity_at_path()
         missing: list[Place] = []
@@ -234,8 +249,10 @@ class Follower:
         for generation in self.old:
             generation.grew_at = now
         for place in missing:
-            self.gaps += 1 if place.offset or not unknown else 0
-            self.lost_bytes += max(0, place.size - place.offset) if place.offset or not unknown else 0
+            # Of a file that was not read from, a copy is as good as any file that nobody knows.
+            recovered = 0 if place.offset else sum(generation.unread for generation in unknown)
+            self.gaps += 0 if recovered or (unknown and not place.size) else 1
+            self.lost_bytes += max(0, place.size - place.offset - recovered)
 
     # ---- what may have happened
 
@@ -267,42 +284,42 @@ class Follower:
             self.grew = found.st_mtime
         for path, status in self._neighbours():
             with suppress(OSError):
-                self.known[status.st_dev, status.st_ino] = _as_read(path, status)
+                self._know(_as_read(path, status))
                 self.rotated_at = max(self.rotated_at, status.st_mtime)
         self.begun = True
 
-    def _changed(self, current: Generation, found: os.stat_result, now: float, wall: float) -> None:
-        """The file at the path is the one that we read; it grew, or was cut, or was cut and filled anew."""
-        place, seen = current.place, (found.st_size, found.st_mtime_ns)
-        if seen != current.seen:
-            current.grew_at, self.grew = now, found.st_mtime
-        if found.st_size < place.size or not current.is_anchored():
-            self._cut(current, found.st_size)
-        current.place.size, current.seen = found.st_size, seen
-        current.racy = found.st_mtime > wall - RACY_SECONDS
+    def _changed(self, generation: Generation, found: os.stat_result, now: float, wall: float) -> bool:
+        """A file that we hold has grown, or was cut, or was cut and filled anew. True if others may have to do with it."""
+        place = generation.place
+        # Of an empty file nothing tells whether it was filled, copied and cut since.
+        strange = place.size == 0
+        if found.st_size < place.size or not generation.is_anchored():
+            self._cut(generation, found.st_size)
+            strange = True
+        seen = found.st_size, found.st_mtime_ns
+        if seen != generation.seen:
+            generation.grew_at, self.grew = now, max(self.grew, found.st_mtime)
+        generation.look(found.st_size)
+        generation.seen, generation.racy = seen, found.st_mtime > wall - RACY_SECONDS
+        return strange
 
-    def _cut(self, current: Generation, size: int) -> None:
-        """The file was cut in place, after a copy was made or without one. Its unread rest may be in the copy."""
-        place = current.place
-        if place.offset and place.offset <= size and current.is_anchored():
+    def _cut(self, generation: Generation, size: int) -> None:
+        """A file was cut in place, after a copy was made or without one. Its unread rest may be in the copy."""
+        place = generation.place
+        if place.offset <= size and generation.is_anchored():
             self.lost_bytes += place.size - size  # only what was not read is gone
             return
-        recovered = 0
+        generation.place = Place(*place.identity, last_event=place.last_event)
+        generation.look(size)
+        generation.tried = (-1, False)
         copy = self._find_copy(place)
-        if copy:
-            self.old.append(copy)
-            recovered = copy.unread
-        unknown = self._unknown_neighbours(place.identity)  # it was cut more than once
-        if not place.offset:
-            recovered += sum(generation.unread for generation in unknown)
-        self.old.extend(unknown)
-        self.lost_bytes += max(0, place.size - place.offset - recovered)
-        self.known.pop(place.identity, None)
-        current.place = Place(place.device, place.inode, size=size, last_event=place.last_event)
-        current.tried = (-1, False)
+        # Of a file that was not read from, a copy is as good as any file that nobody knows.
+        found = [copy] if copy else [] if place.offset else self._unknown_neighbours(place.identity)
+        self.old.extend(found)
+        self.lost_bytes += max(0, place.size - place.offset - sum(one.place.size - place.offset for one in found))
 
-    def _replaced(self, found: os.stat_result, now: float, wall: float) -> None:
-        """Another file is at the path, or one at last."""
+    def _replaced(self, found: os.stat_result, now: float, wall: float) -> bool:
+        """Another file is at the path, or one at last. True if it could be opened."""
         identity = found.st_dev, found.st_ino
         generation = next((held for held in self.old if held.place.identity == identity and not held.shift), None)
         if generation:
@@ -312,33 +329,25 @@ class Follower:
                 generation = _open(self.path, now)
             except OSError as error:
                 self.problem = "missing" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
-                return
+                return False
             if generation.place.identity != identity:
                 generation.close()  # replaced again between two looks; the next look will tell
-                return
-            known = self.known.pop(identity, None)
-            if known and known.head and generation.holds(known):
-                generation.place = msgspec.structs.replace(known, size=generation.size())
+                return False
+            self._go_on(generation)
         if self.current:
             self.current.grew_at = now
             self.old.append(self.current)
         self.current = generation
-        self.old.extend(self._unknown_neighbours(identity))
         self._changed(generation, os.fstat(generation.fd), now, wall)
+        return True
 
-    def _look_at_old(self, generation: Generation, now: float) -> None:
+    def _let_go_if_left(self, generation: Generation, now: float) -> None:
         """A file that was rotated away: its writer may not have let go of it."""
-        if not generation.ended:
-            size = generation.size()
-            if size < generation.place.size:  # a copy of it was made and it was cut, after it was moved
-                self.lost_bytes += generation.unread
-                generation.place = Place(*generation.place.identity, last_event=generation.place.last_event)
-            if size > generation.place.size:
-                generation.grew_at = now
-            generation.place.size = size
         crowded = len(self.old) > GENERATIONS_MOST
         if not generation.unread and (crowded or generation.ended or self._is_left(generation, now)):
-            self._let_go(generation)
+            generation.close()
+            self.old.remove(generation)
+            self._know(generation.place)
 
     def _is_left(self, generation: Generation, now: float) -> bool:
         """Whether the writer of a rotated file has gone on to another one, as far as anyone can tell."""
@@ -352,16 +361,26 @@ class Follower:
             return False
         return generation.ended or self._is_left(generation, now)
 
-    def _let_go(self, generation: Generation) -> None:
-        generation.close()
-        self.old.remove(generation)
-        self._know(generation.place)
-
     def _know(self, place: Place) -> None:
-        self.known.pop(place.identity, None)
-        self.known[place.identity] = place
-        while len(self.known) > KNOWN_MOST:
-            del self.known[next(iter(self.known))]
+        if place.size == 0:
+            return
+        self.known = [*self.known, place][-KNOWN_MOST:]
+
+    def _known(self, identity: Identity) -> Place | None:
+        return next((place for place in reversed(self.known) if place.identity == identity), None)
+
+    def _go_on(self, generation: Generation) -> bool:
+        """Place a file where we left it, if we knew it and it is still the same."""
+        known = self._known(generation.place.identity)
+        if known is None:
+            return False
+        if known.head and generation.holds(known):
+            generation.place = msgspec.structs.replace(known, size=generation.size())
+            self.known.remove(known)
+            return True
+        # The inode was used again. What we knew may be there as a copy: it is still known by its content.
+        known.device = known.inode = 0
+        return False
 
     def _held(self) -> list[Generation]:
         return [*self.old, *([self.current] if self.current else [])]
@@ -430,7 +449,8 @@ class Follower:
             identity = status.st_dev, status.st_ino
             held = {generation.place.identity for generation in self._held()}
             # What came after the file that we read last was written after it. Packing keeps whole seconds.
-            if identity in held or identity == at_path or status.st_mtime < self.grew - 1:
+            is_old = status.st_size == 0 or status.st_mtime < self.grew - 1
+            if is_old or identity in held or identity == at_path:
                 continue
             with suppress(*_BAD_PACK):
                 generation = self._unknown(path, status)
@@ -439,26 +459,31 @@ class Follower:
         return unknown
 
     def _unknown(self, path: str, status: os.stat_result) -> Generation | None:
-        identity, packed = (status.st_dev, status.st_ino), path.endswith(".gz")
-        known = self.known.get(identity)
-        if known and (packed or status.st_size <= known.offset):
-            return None
-        read = [*self.known.values(), *(generation.place for generation in self._held())]
-        if packed and any(_is_packed(path, place) for place in read):
-            self._know(Place(*identity, offset=status.st_size, size=status.st_size))
-            return None
-        generation = _unpack(path, None) if packed else _open(path)
-        if generation is None:
-            return None
-        if known and known.head and generation.holds(known):  # it grew after we let go of it
-            generation.place = msgspec.structs.replace(known, size=generation.size())
-            del self.known[identity]
-        elif any(_is_copy(generation, place) for place in read):
-            generation.set_offset(generation.size())
+        """The file beside the log if there is anything in it that was not read."""
+        packed, identity = path.endswith(".gz"), (status.st_dev, status.st_ino)
+        if not packed:
+            generation = _open(path)
+            if self._go_on(generation) and generation.unread:
+                return generation  # it grew after we let go of it
             generation.close()
-            self._know(generation.place)
+            if not generation.unread:
+                self._know(generation.place)
+                return None
+        elif any(place.identity == identity and place.size == status.st_size for place in self.known):
             return None
-        return generation
+        head, size = _head(path), _packed_size(path) if packed else status.st_size
+        for place in [*self.known, *(generation.place for generation in self._held())]:
+            seen = place.head[: len(head)]
+            if not seen or head[: len(seen)] != seen:
+                continue
+            # A copy of what was read, or of what we hold and will read; but a few bytes alike prove nothing.
+            if size == place.size or (size < place.size and len(seen) == HEAD_BYTES):
+                self._know(Place(*identity, offset=status.st_size, size=status.st_size, head=b"" if packed else head))
+                return None
+            rest = _resume(path, place) if place in self.known and len(seen) == HEAD_BYTES else None
+            if rest:
+                return rest
+        return _unpack(path, None) if packed else _open(path)
 
 
 def rotated_names(name: str) -> Callable[[str], bool]:
@@ -504,7 +529,8 @@ def _resume(path: str, place: Place) -> Generation | None:
         generation.close()
         return None
     device, inode = generation.place.identity
-    generation.place = msgspec.structs.replace(place, device=device, inode=inode, size=generation.size())
+    generation.place = msgspec.structs.replace(place, device=device, inode=inode)
+    generation.look(generation.size())
     return generation
 
 
@@ -532,31 +558,24 @@ def _unpack(path: str, place: Place | None) -> Generation | None:
 def _as_read(path: str, status: os.stat_result) -> Place:
     """A file that is there before us, as if it had been read."""
     if path.endswith(".gz"):
-        return Place(status.st_dev, status.st_ino, offset=status.st_size, size=status.st_size)
+        return _packed_place(status)
     generation = _open(path)
     generation.set_offset(generation.place.size)
     generation.close()
     return generation.place
 
 
-def _is_copy(generation: Generation, place: Place) -> bool:
-    """Whether a file is a copy of one that was read, perhaps an earlier and shorter one."""
-    if not place.head:
-        return False
-    if generation.size() >= place.offset:
-        return generation.holds(place)
-    head = os.pread(generation.fd, HEAD_BYTES, 0)
-    return len(head) == HEAD_BYTES and head == place.head
+def _packed_place(status: os.stat_result) -> Place:
+    return Place(status.st_dev, status.st_ino, offset=status.st_size, size=status.st_size)
 
 
-def _is_packed(path: str, place: Place) -> bool:
-    """Whether a packed file holds one that was read: by its first bytes and its length (the last four bytes say)."""
-    if not place.head:
-        return False
-    with gzip.open(path) as packed:
-        if packed.read(len(place.head)) != place.head:
-            return False
-    with open(path, "rb") as raw:
-        raw.seek(-4, os.SEEK_END)
-        length = int.from_bytes(raw.read(4), "little")
-    return len(place.head) == HEAD_BYTES or length in {place.offset % 2**32, place.size % 2**32}
+def _head(path: str) -> bytes:
+    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
+        return file.read(HEAD_BYTES)
+
+
+def _packed_size(path: str) -> int:
+    """How large a packed file is unpacked, by its last four bytes: right below 4 GiB."""
+    with open(path, "rb") as file:
+        file.seek(-4, os.SEEK_END)
+        return int.from_bytes(file.read(4), "little")

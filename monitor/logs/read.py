@@ -145,14 +145,19 @@ def find(fd: int, scanner: Scanner, since: float) -> int:
     return _line_start(fd, max(0, low - BLOCK_BYTES)) if low else 0
 
 
+def find_event(fd: int, scanner: Scanner) -> float | None:
+    """The first event time in a file, in seconds; None where none of the first lines has one."""
+    return _first_time(scanner, os.pread(fd, BLOCK_BYTES, 0).splitlines())
+
+
 def _time_near(fd: int, scanner: Scanner, offset: int, end: int) -> float | None:
     """The event time of the first line after `offset` that has one."""
     block = os.pread(fd, min(LINE_MOST_BYTES, end - offset), offset)
-    for line in BytesIO(block).readlines()[1:200]:
-        at = scanner.time_of(line)
-        if at is not None:
-            return at
-    return None
+    return _first_time(scanner, BytesIO(block).readlines()[1:200])
+
+
+def _first_time(scanner: Scanner, lines: list[bytes]) -> float | None:
+    return next((at for at in map(scanner.time_of, lines) if at is not None), None)
 
 
 def _line_start(fd: int, offset: int) -> int:

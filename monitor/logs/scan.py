@@ -29,6 +29,7 @@ EDGES_SECONDS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 2.5, 5.0, 1
 UPSTREAMS: Mapping[str, str] = {"salesforce": "(?i)salesforce", "whmcs": "(?i)whmcs", "freebit": "(?i)freebit"}
 SERIES_MOST = 64
 SAMPLES_MOST = 5
+ALL = ""  # the series of requests, beside those of the calls to each upstream
 MEMO_MOST = 4096
 
 _PINO = {
@@ -57,6 +58,9 @@ _LEVEL_PREFIX = re.compile(rb'"level"\s*:\s*(?:(\d{1,3})|"(\w{1,20})")')
 _DIRT = b"\0\r\n \t\xef\xbb\xbf"  # around a line: NULs of a hole, a byte order mark, white space
 _JSON = json.JSONDecoder(strict=False)
 _UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last two are no DecodeError of msgspec
+
+_EDGES_MOST = 64
+_NO_LATENCY = -(2**40)
 
 Number = int | float | str | None
 
@@ -278,18 +282,21 @@ class _Context(msgspec.Struct, gc=False):
 
 
 class _Line(msgspec.Struct, gc=False):
-    """The fields of a line that are looked at; the names of the keys come from the `Spec`."""
+    """The fields of a line that are looked at; the names of the keys come from the `Spec`.
+
+    They stand in the order in which loggers write them, which the decoder rewards.
+    """
 
     level: int | str = 0
     time: Number = None
     timestamp: Number = None
     res: _Response | None = None
     response_time: Number = None
-    duration: Number = None
     context: _Context | str | None = None
     upstream: str | None = None
     operation: str | None = None
-    message: str | None = None
+    duration: Number = None
+    message: msgspec.Raw = msgspec.Raw(b"")  # left as it stands: it is needed of few lines
 
 
 class _Unread(_Line, gc=False):
@@ -303,12 +310,12 @@ _ANONYMOUS = (b" ", b"\t", b"Caused by", b"caused by:", b"}", b"]", b")")  # how
 class _Cell:
     """One bucket while it is being filled: latencies as they came, to be folded once for the whole stretch."""
 
-    __slots__ = ("errors", "lines", "matches", "requests", "server_errors", "start", "unparsed", "values")
+    __slots__ = ("errors", "lines", "matches", "server_errors", "start", "unparsed", "values")
 
     def __init__(self, start: int) -> None:
         self.start = start
-        self.lines = self.errors = self.requests = self.server_errors = self.unparsed = 0
-        self.values: dict[str, list[Any]] = {"": []}
+        self.lines = self.errors = self.server_errors = self.unparsed = 0
+        self.values: dict[str, list[Any]] = {ALL: []}  # of each request there is one
         self.matches: dict[str, int] = {}
 
 
@@ -326,14 +333,14 @@ class Scanner:
             (name, _literal(pattern), compile_pattern(pattern)) for name, pattern in spec.patterns.items()
         ]
         self._edges_ms = [edge * 1000 for edge in spec.edges_seconds]
-        self._is_error = _Memo(is_error)
+        self._ordinary: set[object] = set()  # levels below error that were seen
         self._upstream = _Memo(self._find_upstream)
-        self._folded = _Memo(self._fold_one)
+        self._codes = _Memo(self._code)
         self._iso_starts = _Memo(self._iso_start)
         self.begin(now=0.0, oldest=0.0, last_event=None)
 
     def begin(self, *, now: float, oldest: float, last_event: float | None) -> None:
-        """Start a stretch at wall time `now`; events before `oldest` touch no bucket.
+        """Start a stretch at wall time `now`; events before `oldest` touch no bucket, or all one, where it is infinite.
 
         `last_event` is the event time of the line before, which lines without one take.
         """
@@ -369,10 +376,9 @@ class Scanner:
         """What the stretch said."""
         delta = self._delta
         for cell in (self._old, *self._cells.values()):
+            requests = len(cell.values[ALL])
             series = {name: self._fold(name, values) for name, values in cell.values.items() if values}
-            bucket = Bucket(
-                cell.lines, cell.errors, cell.requests, cell.server_errors, cell.unparsed, series, cell.matches
-            )
+            bucket = Bucket(cell.lines, cell.errors, requests, cell.server_errors, cell.unparsed, series, cell.matches)
             delta.lines += bucket.lines
             delta.errors += bucket.errors
             delta.requests += bucket.requests
@@ -380,7 +386,7 @@ class Scanner:
             delta.unparsed += bucket.unparsed
             for name, count in bucket.matches.items():
                 delta.matches[name] = delta.matches.get(name, 0) + count
-            if cell is not self._old:
+            if cell is not self._old or self._oldest == math.inf:
                 delta.buckets[cell.start] = bucket
         delta.last_event = self._last_event
         self.begin(now=self._now, oldest=self._oldest, last_event=self._last_event)
@@ -463,7 +469,7 @@ class Scanner:
             res=_Response(status if isinstance(status, int) and status is not True else None) if answered else None,
             response_time=_number(get("response_time")),
             duration=duration,
-            message="\n".join(word for word in words if isinstance(word, str)),
+            message=msgspec.Raw("\n".join(word for word in words if isinstance(word, str)).encode(errors="replace")),
         )
 
     def _from_text(self, line: bytes) -> _Line:
@@ -484,7 +490,7 @@ class Scanner:
             res=_Response(int(status) if status.isdigit() else None) if status else None,
             duration=took.decode(errors="replace") if took else None,
             upstream=upstream.decode(errors="replace") if upstream else None,
-            message=message.decode(errors="replace") if took and not status else None,
+            message=msgspec.Raw(message if took and not status else b""),
         )
 
     def _unread(self, line: bytes, level: int | str = 0) -> _Line:
@@ -496,9 +502,9 @@ class Scanner:
 
     def _count(self, objects: Iterable[_Line]) -> None:
         """The hot loop: one turn for each line."""
-        is_error = self._is_error
+        ordinary = self._ordinary
         low = high = lines = errors = 0
-        cell = self._old
+        cell, took_of_requests = self._old, self._old.values[ALL]
         for line in objects:
             time = line.time
             if time.__class__ is not int or not low <= time < high:
@@ -506,33 +512,41 @@ class Scanner:
                 cell.errors += errors
                 lines = errors = 0
                 cell, low, high = self._place(line)
-                values = cell.values[""]
+                took_of_requests = cell.values[ALL]
                 if line.__class__ is _Unread:
                     cell.unparsed += 1
             lines += 1
-            if is_error[line.level]:
+            if line.level not in ordinary and self._is_error(line.level):
                 errors += 1
-            took = line.duration
             response = line.res
             if response is not None:
-                if line.response_time is not None:
-                    took = line.response_time
+                took = line.response_time
+                if took is None:
+                    took = line.duration
                 if took is not None:
-                    cell.requests += 1
-                    values.append(took)
+                    took_of_requests.append(took)
                     status = response.status
                     if status is not None and 500 <= status < 600:
                         cell.server_errors += 1
                 continue
-            context = line.context
-            if took is None and context.__class__ is _Context:
+            took = line.duration
+            if took is None:
+                context = line.context
+                if context.__class__ is not _Context or context.duration is None:
+                    continue
                 took = context.duration
-            if took is not None:
-                name = self._upstream_of(line)
-                if name is not None:
-                    cell.values.setdefault(name, []).append(took)
+            name = self._upstream_of(line)
+            if name is not None:
+                cell.values.setdefault(name, []).append(took)
         cell.lines += lines
         cell.errors += errors
+
+    def _is_error(self, level: int | str | bytes) -> bool:
+        if is_error(level):
+            return True
+        if len(self._ordinary) < MEMO_MOST:
+            self._ordinary.add(level)
+        return False
 
     def _place(self, line: _Line) -> tuple[_Cell, int, int]:
         """The bucket that a line falls into, and bounds: a raw whole-number time between them falls into it too."""
@@ -582,40 +596,46 @@ class Scanner:
             if name is not None:
                 return name
         context = line.context
-        words: tuple[str | None, ...] = (line.operation, line.message)
-        if isinstance(context, _Context):
-            words = (context.api, context.operation, *words)
-        elif context is not None:
-            words = (context, *words)
-        return self._upstream["\n".join([word for word in words if word])]  # type: ignore[no-any-return]
+        words = (
+            [line.operation, context.api, context.operation]
+            if isinstance(context, _Context)
+            else [line.operation, context]
+        )
+        known = "\n".join([word for word in words if word])
+        return self._upstream[known.encode(errors="replace") + b"\n" + bytes(line.message)]  # type: ignore[no-any-return]
 
-    def _find_upstream(self, words: str) -> str | None:
+    def _find_upstream(self, words: str | bytes) -> str | None:
         """The upstream whose pattern is found, the first of them in the order of the configuration."""
-        line = words.encode(errors="replace")
+        line = words.encode(errors="replace") if isinstance(words, str) else words
         return next((name for name, search in self._upstreams if search(line)), None)
 
     def _fold(self, name: str, values: list[Any]) -> Series:
         """Latencies as they came into a sketch, and into the histogram of the sums."""
         steps: dict[int, int] = {}
-        count, total = 0, 0.0
+        count = 0
         histogram = self._delta.latencies.get(name)
         if histogram is None:
             histogram = self._delta.latencies[name] = Count([0] * (len(self._edges_ms) + 1))
-        below, folded = histogram.below, self._folded
-        for value, times in Counter(values).items():
-            number, edge, took = folded[value] if value.__class__ is not float else self._fold_one(value)
-            if edge < 0:
+        below, codes = histogram.below, self._codes
+        for code, times in Counter([codes[v] if v.__class__ is int else self._code(v) for v in values]).items():
+            if code == _NO_LATENCY:
+                values = [value for value in values if self._code(value) != _NO_LATENCY]
                 continue
+            number, edge = divmod(code, _EDGES_MOST)
             steps[number] = steps.get(number, 0) + times
             below[edge] += times
             count += times
-            total += took * times
+        total = self._sum(values)
         histogram.sum_ms += total
         return Series(count, total, steps)
 
-    def _fold_one(self, value: object) -> tuple[int, int, float]:
-        """The step, the edge and the milliseconds of a latency; the edge is -1 for what is none."""
+    def _sum(self, values: list[Any]) -> float:
+        try:
+            return float(sum(values)) * self.spec.duration_ms
+        except TypeError:  # some are text
+            return sum(milliseconds(value, self.spec.duration_ms) or 0.0 for value in values)
+
+    def _code(self, value: object) -> int:
+        """The step and the edge of a latency as one number, so that counting them is one look-up each."""
         took = milliseconds(value, self.spec.duration_ms)
-        if took is None:
-            return 0, -1, 0.0
-        return step(took), bisect_left(self._edges_ms, took), took
+        return _NO_LATENCY if took is None else step(took) * _EDGES_MOST + bisect_left(self._edges_ms, took)

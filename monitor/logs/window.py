@@ -16,6 +16,7 @@ import msgspec
 BUCKET_SECONDS = 10
 FUTURE_SECONDS = 60.0  # an event time further ahead than this is a wrong clock
 
+PACK_STEPS = 128
 ACCURACY = 0.01
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = math.log(_GAMMA)
@@ -61,8 +62,8 @@ class Series(msgspec.Struct, array_like=True):
             yield at, count
 
     def pack(self) -> None:
-        """Fold the sketch into bytes: about two for each step, where the dict takes a hundred."""
-        if not self.steps:
+        """Fold a large sketch into bytes: about two for each step, where the dict takes a hundred."""
+        if len(self.steps) < PACK_STEPS:
             return
         merged: dict[int, int] = {}
         for number, count in self.all_steps():
@@ -103,6 +104,13 @@ class Latency:
     count: float = 0.0
     sum_ms: float = 0.0
     steps: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, series: Series) -> Latency:
+        """The latencies of one series alone."""
+        latency = cls()
+        latency.add(series, 1.0)
+        return latency
 
     def add(self, series: Series, weight: float) -> None:
         self.count += series.count * weight
