@@ -50,9 +50,13 @@ def test_a_signal_ends_the_sandbox_with_everything_it_started(up: Sandbox, numbe
     assert "Traceback" not in up.said()
 
 
-def test_nothing_outlives_a_sandbox_that_is_killed(up: Sandbox) -> None:
-    processes = living(up)
-    assert up.end(signal.SIGKILL) == -signal.SIGKILL
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_nothing_outlives_a_sandbox_with_its_daemon(folder: Path, number: int) -> None:
+    sandbox = Sandbox(folder)
+    sandbox.start()
+    processes = living(sandbox)
+    assert sandbox.state["pids"]["daemon"] in processes
+    sandbox.end(number)
     wait_until(lambda: all_gone(processes), seconds=10, what="the end of every process")
 
 
