@@ -1,7 +1,8 @@
 """Whether PostgreSQL answers and takes writes, and what wears it out: connections, long transactions, locks.
 
 It only reads, in read-only transactions with time limits that end with them, so that a pooler in between passes
-nothing on to the portal's own sessions.
+nothing on to the portal's own sessions. A run costs two messages: SELECT 1, and one query of the statistics views that
+gives one row.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from urllib.parse import parse_qsl, quote, urlencode
 import psycopg
 from psycopg import waiting
 from psycopg.conninfo import conninfo_to_dict
-from pydantic import AfterValidator, SecretStr
+from pydantic import AfterValidator, Field, SecretStr
 
 from monitor.core.probe import (
     Fault,
@@ -47,6 +48,12 @@ MEASURES: Mapping[str, Measure] = {
     "longest_transaction_seconds": Measure("Age of the oldest open transaction; 0 without one"),
     "longest_query_seconds": Measure("Age of the oldest running query; 0 without one"),
     "locks_waiting": Measure("Lock requests that wait for somebody else"),
+    "deadlocks_per_second": Measure("Deadlocks that PostgreSQL had to break, since the run before"),
+    "pool_used_ratio": Measure("Sessions of `pool.role` that are not idle, of `pool.limit`"),
+    "replicas": Measure("Standbys that follow this server"),
+    "replication_lag_seconds": Measure("How far the slowest standby is behind; on a standby, how far it is itself"),
+    "slots_inactive": Measure("Replication slots that nobody reads from: they keep WAL until the disk is full"),
+    "slots_retained_bytes": Measure("WAL kept for the slot that is furthest behind"),
     "stats_visible": Measure("1 if the monitor may see what other roles do (pg_monitor), 0 if not", kind="state"),
 }
 
@@ -160,8 +167,16 @@ def _checked(value: SecretStr) -> SecretStr:
     return value
 
 
+class Pool(Options):
+    """A connection pool, as the server sees it: Prisma's `connection_limit` times the number of instances."""
+
+    role: str = Field(min_length=1, max_length=63)
+    limit: int = Field(ge=1)
+
+
 class PostgresOptions(Options):
     url: Annotated[SecretUrl, AfterValidator(_checked)]
+    pool: Pool | None = None
     role: Literal["primary", "any"] = "primary"  # `any` for a standby that is meant to be one
 
 
@@ -204,7 +219,9 @@ async def _run(options: PostgresOptions, context: ProbeContext) -> Reading:
         answered: dict[str, Value] = {"query_seconds": time.perf_counter() - began}
     with _translated(Reading(answered)):
         found = await _one_row(connection, _STATISTICS, context.timeout_seconds)
-    reading = Reading({**answered, **_measure(found)}, details=_describe(found, connection))
+    measured = {**answered, **_measure(found, options), **_deadlock_rate(found, context)}
+    cursor = {"at": context.now, "deadlocks": found["deadlocks"]}
+    reading = Reading(measured, cursor=cursor, details=_describe(found, connection))
     if options.role == "primary" and (found["in_recovery"] or found["read_only"]):
         words = "in recovery: a standby" if found["in_recovery"] else "default_transaction_read_only is on"
         raise ProbeError("readonly", words, reading=reading)
@@ -265,6 +282,18 @@ WITH session AS (
         max(clock_timestamp() - xact_start) FILTER (WHERE client AND NOT own) AS longest_transaction,
         max(clock_timestamp() - query_start) FILTER (WHERE client AND NOT own AND state = 'active') AS longest_query
     FROM session
+), busy AS (
+    SELECT usename AS role, count(*) AS sessions FROM session WHERE client AND state <> 'idle' GROUP BY usename
+), standby AS (
+    SELECT count(*) AS replicas, coalesce(extract(epoch FROM max(replay_lag)), 0)::float8 AS replay_lag
+    FROM pg_stat_replication
+), slot AS (
+    SELECT
+        count(*) FILTER (WHERE NOT active) AS slots_inactive,
+        max(pg_wal_lsn_diff(
+            CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn
+        ))::float8 AS slots_retained_bytes
+    FROM pg_replication_slots
 )
 SELECT
     clients, own, hidden, idle_in_transaction,
@@ -272,16 +301,21 @@ SELECT
     coalesce(extract(epoch FROM longest_query), 0)::float8 AS longest_query_seconds,
     (SELECT sum(numbackends) FROM pg_stat_database)::bigint AS present,
     (SELECT count(*) FROM pg_locks WHERE NOT granted) AS locks_waiting,
+    (SELECT sum(deadlocks) FROM pg_stat_database)::bigint AS deadlocks,
+    (SELECT json_object_agg(role, sessions) FROM busy) AS busy,
+    replicas, replay_lag, slots_inactive, slots_retained_bytes,
+    CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+        ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 END AS own_lag,
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0) AS connections_limit,
     pg_has_role('pg_read_all_stats', 'USAGE') AS stats_visible,
     pg_is_in_recovery() AS in_recovery,
     current_setting('default_transaction_read_only') = 'on' AS read_only
-FROM seen
+FROM seen, standby, slot
 """  # noqa: S608 the only value in it is a constant
 
 
-def _measure(found: Mapping[str, Any]) -> dict[str, Value]:
+def _measure(found: Mapping[str, Any], options: PostgresOptions) -> dict[str, Value]:
     """What may be seen of everybody; what is hidden is absent, never 0."""
     complete = found["stats_visible"] or not found["hidden"]
     total = found["clients"] if complete else found["present"]
@@ -291,11 +325,29 @@ def _measure(found: Mapping[str, Any]) -> dict[str, Value]:
         "connections_used_ratio": total / found["connections_limit"] if found["connections_limit"] > 0 else None,
         "locks_waiting": found["locks_waiting"],
         "stats_visible": found["stats_visible"],
+        "replicas": found["replicas"],
+        "slots_inactive": found["slots_inactive"],
+        "slots_retained_bytes": found["slots_retained_bytes"],
     }
     if complete:
         names = ("idle_in_transaction", "longest_transaction_seconds", "longest_query_seconds")
         measured |= {name: found[name] for name in names}
+    if complete and options.pool:
+        measured["pool_used_ratio"] = (found["busy"] or {}).get(options.pool.role, 0) / options.pool.limit
+    if found["in_recovery"]:
+        measured["replication_lag_seconds"] = found["own_lag"]
+    elif found["replicas"] and found["stats_visible"]:
+        measured["replication_lag_seconds"] = found["replay_lag"]
     return {name: float(value) for name, value in measured.items() if value is not None}
+
+
+def _deadlock_rate(found: Mapping[str, Any], context: ProbeContext) -> dict[str, Value]:
+    """Since the run before; a count that is smaller was reset, and has grown to what it is."""
+    before = context.cursor if isinstance(context.cursor, dict) else None
+    if before is None or context.now <= before["at"]:
+        return {}
+    now, then = found["deadlocks"], before["deadlocks"]
+    return {"deadlocks_per_second": (now - then if now >= then else now) / (context.now - before["at"])}
 
 
 def _describe(found: Mapping[str, Any], connection: _Connection) -> dict[str, str]:

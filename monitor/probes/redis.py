@@ -1,12 +1,18 @@
-"""Whether Redis answers and takes writes, how full it is, and what it throws away. It never writes to find out."""
+"""Whether Redis answers and takes writes, how full it is, and what it throws away. It never writes to find out.
+
+A run costs Redis one PING and one INFO (in a cluster, CLUSTER INFO as well). Where `prefixes` are given, once an hour the
+keys are counted: up to 100 SCANs of 1000 keys in a run, until all were looked at.
+"""
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Annotated, Any, Literal
 
+from pydantic import Field, StringConstraints
 from redis.exceptions import RedisError
 
 from monitor.core.probe import (
@@ -23,6 +29,7 @@ from monitor.core.probe import (
     Value,
 )
 from monitor.core.quantity import Size
+from monitor.probes._keyspace import Count, go_on
 from monitor.probes._redis import (
     REDIS_REASONS,
     Connection,
@@ -49,7 +56,9 @@ MEASURES: Mapping[str, Measure] = {
     "clients_used_ratio": Measure("Connected clients, of `maxclients`"),
     "evicted_keys_per_second": Measure("Keys thrown away for want of memory, since the run before"),
     "rejected_connections_per_second": Measure("Clients turned away at `maxclients`, since the run before"),
+    "oom_errors_per_second": Measure("Writes refused for want of memory, since the run before"),
     "hit_ratio": Measure(f"Share of lookups that found their key, over the last {LOOKUPS} lookups or more"),
+    "keys": Measure("Keys in all and by `prefixes`, counted once an hour: what FLUSHDB would destroy", split="prefix"),
     "evicts": Measure("1 if a full Redis throws keys away, sessions and jobs among them; 0 if not", kind="state"),
 }
 
@@ -64,10 +73,14 @@ _WRITE_ERRORS: Mapping[str, str] = {"OOM": "oom", "NOREPLICAS": "noreplicas"}
 """Refused writes that PING does not show: the error's name as Redis counts it, and our reason."""
 
 
+Prefix = Annotated[str, StringConstraints(pattern=r"^[^\s\[\]]{1,64}$")]
+
+
 class RedisOptions(Options):
     url: RedisUrl
     role: Literal["primary", "any"] = "primary"  # `any` for a replica that is meant to be one
     memory_limit: Size | None = None  # of the container, for a Redis without `maxmemory`
+    prefixes: tuple[Prefix, ...] = Field(default=(), max_length=20)  # of keys to count, such as `bull:`
 
 
 def _open(options: RedisOptions, opening: Opening) -> AbstractAsyncContextManager[Connection]:  # noqa: ARG001
@@ -95,6 +108,8 @@ async def _run(options: RedisOptions, context: ProbeContext) -> Reading:
     for reply in (pong, told):
         if isinstance(reply, RedisError):
             raise _failure(refusal(reply), reading)
+    if options.prefixes:
+        reading = await _with_keys(reading, options, context)
     if info.get("role") == "slave" and options.role == "primary":
         raise ProbeError("readonly", "role slave", reading=reading)
     if info.get("master_link_status") == "down":
@@ -104,6 +119,19 @@ async def _run(options: RedisOptions, context: ProbeContext) -> Reading:
     if refused := _refused_writes(info, context):
         raise ProbeError(*refused, reading=reading)
     return reading
+
+
+async def _with_keys(reading: Reading, options: RedisOptions, context: ProbeContext) -> Reading:
+    """The reading, and how many keys there are, as far as they were counted. Raises ProbeError."""
+    before = _before(context) or {}
+    count = Count.load(before.get("keys"), options.prefixes, context.now)
+    try:
+        with translated():
+            keys = await go_on(context.resource, count, context.timeout_seconds)
+    except ProbeError as error:
+        raise _failure(error, reading) from error
+    cursor = {**reading.cursor, "keys": count.dump()} if reading.cursor else None
+    return replace(reading, measurements={**reading.measurements, **({"keys": keys} if keys else {})}, cursor=cursor)
 
 
 def _failure(error: ProbeError, reading: Reading) -> ProbeError:
@@ -139,6 +167,7 @@ def _measure(info: Mapping[str, str], options: RedisOptions, context: ProbeConte
         "clients_used_ratio": _ratio(_number(info, "connected_clients"), _number(info, "maxclients")),
         "evicted_keys_per_second": _rate(info, "evicted_keys", context),
         "rejected_connections_per_second": _rate(info, "rejected_connections", context),
+        "oom_errors_per_second": _rate(info, "errors_OOM", context),
         "hit_ratio": _hit_ratio(info, context),
         "evicts": None if limit is None else float(limit > 0 and info.get("maxmemory_policy") != "noeviction"),
     }
@@ -174,7 +203,10 @@ _COUNTERS = ("evicted_keys", "rejected_connections")
 
 
 def _remember(info: Mapping[str, str], context: ProbeContext) -> Json:
-    """`{at, run_id, counters: {name: count}, lookups: [[at, hits, misses], …]}`; None (keep the last) without INFO."""
+    """`{at, run_id, counters: {name: count}, lookups: [[at, hits, misses], …]}`; None (keep the last) without INFO.
+
+    With `prefixes`, `keys` is added: a `Count`.
+    """
     if "run_id" not in info:
         return None
     counters: dict[str, Json] = {
@@ -262,4 +294,5 @@ PROBE = ProbeType(
     open=_open,
     watch=_watch,
     resource_key=lambda options: options.url.get_secret_value(),
+    parts=lambda options: {"keys": frozenset(options.prefixes)},
 )

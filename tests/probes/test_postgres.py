@@ -71,9 +71,10 @@ async def session(url: str) -> AsyncIterator[psycopg.AsyncConnection[tuple[objec
 
 
 async def test_a_healthy_server_brings_home_all_that_is_declared(server: PostgresServer) -> None:
-    async with held(PROBE, url=as_role(server, WATCHER)) as target:
-        reading = await target.run()
-    assert set(reading.measurements) == set(PROBE.measures)
+    async with held(PROBE, url=as_role(server, WATCHER), pool={"role": PORTAL, "limit": 10}) as target:
+        await target.run()
+        reading = await target.run(after=10)
+    assert set(PROBE.measures) - set(reading.measurements) == {"replication_lag_seconds", "slots_retained_bytes"}
     assert 0 < reading.measurements["query_seconds"] < 1  # type: ignore[operator]
     assert reading.measurements["connections_limit"] == 97
     assert reading.measurements["stats_visible"] == 1
@@ -144,6 +145,80 @@ async def test_blindness_is_said_and_what_is_hidden_is_absent_not_0(server: Post
     # With a stranger about, nobody can say how many are idle; among sessions of one's own role all is seen.
     assert measured.get("idle_in_transaction") == (None if stranger else 1)
     assert ("longest_transaction_seconds" in measured) is not stranger
+
+
+# --- wear and tear ----------------------------------------------------------------------------------------------------
+
+
+async def test_a_pool_is_used_by_what_is_not_idle(server: PostgresServer) -> None:
+    async with (
+        held(PROBE, url=as_role(server, WATCHER), pool={"role": PORTAL, "limit": 4}) as target,
+        session(as_role(server, PORTAL)),
+        session(as_role(server, PORTAL)) as busy,
+        session(server.url) as other,
+    ):
+        assert (await target.run()).measurements["pool_used_ratio"] == 0
+        await busy.execute("BEGIN")
+        await other.execute("BEGIN")
+        assert (await target.run()).measurements["pool_used_ratio"] == 0.25
+
+
+async def test_a_pool_that_cannot_be_seen_is_not_measured(server: PostgresServer) -> None:
+    async with (
+        held(PROBE, url=as_role(server, PORTAL), pool={"role": PORTAL, "limit": 4}) as target,
+        session(server.url),
+    ):
+        assert "pool_used_ratio" not in (await target.run()).measurements
+
+
+async def test_deadlocks_are_counted_between_runs(server: PostgresServer, postgres_url: str) -> None:
+    async with held(PROBE, url=as_role(server, WATCHER)) as target:
+        await target.run()
+        await deadlock(postgres_url)
+        found = await target.run(after=10)
+        assert found.measurements["deadlocks_per_second"] == 0.1
+        assert (await target.run(after=10)).measurements["deadlocks_per_second"] == 0
+        assert "deadlocks_per_second" not in (await target.run(after=-10)).measurements
+
+
+async def deadlock(url: str) -> None:
+    """Have PostgreSQL break one. The sessions tell it as they end."""
+    async with session(url) as one, session(url) as other:
+        for waiting in (one, other):
+            await waiting.execute("SET deadlock_timeout = '10ms'")
+            await waiting.execute("BEGIN")
+        await one.execute("SELECT pg_advisory_xact_lock(1)")
+        await other.execute("SELECT pg_advisory_xact_lock(2)")
+        waits = await asyncio.gather(
+            one.execute("SELECT pg_advisory_xact_lock(2)"), other.execute("SELECT pg_advisory_xact_lock(1)"),
+            return_exceptions=True,
+        )  # fmt: skip
+        assert any(isinstance(end, psycopg.errors.DeadlockDetected) for end in waits)
+        watched = (one.info.backend_pid, other.info.backend_pid)
+    with psycopg.connect(url) as admin:
+        admin.execute(
+            "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE pid = ANY(%s)", (list(watched),)
+        )
+
+
+async def test_a_slot_that_nobody_reads_is_counted_with_the_log_it_keeps(make_postgres: MakePostgres) -> None:
+    server = make_postgres({"wal_level": "replica", "max_wal_senders": "2", "max_replication_slots": "2"})
+    with psycopg.connect(server.url, autocommit=True) as admin:
+        admin.execute("SELECT pg_create_physical_replication_slot('left_behind', true)")
+        admin.execute("CREATE TABLE filler AS SELECT repeat('x', 100) FROM generate_series(1, 10000)")
+        async with held(PROBE, url=server.url) as target:
+            measured = (await target.run()).measurements
+    assert (measured["slots_inactive"], measured["replicas"]) == (1, 0)
+    assert measured["slots_retained_bytes"] > 10**6  # type: ignore[operator]
+
+
+async def test_a_run_costs_two_statements(make_postgres: MakePostgres) -> None:
+    server = make_postgres({"log_statement": "all", "log_line_prefix": "%a "})
+    async with held(PROBE, url=server.url) as target:
+        await target.run()
+    said = [line for line in server.log.read_text().splitlines() if line.startswith(f"{APPLICATION} LOG:  statement:")]
+    assert len(said) == 2
+    assert said[0].endswith("statement: SELECT 1")
 
 
 # --- saturated --------------------------------------------------------------------------------------------------------

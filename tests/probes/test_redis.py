@@ -33,7 +33,7 @@ async def test_a_healthy_redis_brings_home_what_is_declared(redis_server: RedisS
             for _ in range(LOOKUPS):
                 other.get("missing")
         reading = await target.run(after=15)
-    assert set(PROBE.measures) - set(reading.measurements) == {"memory_max_bytes"}
+    assert set(PROBE.measures) - set(reading.measurements) == {"memory_max_bytes", "keys"}
     assert 0 < reading.measurements["ping_seconds"] < 1  # type: ignore[operator]
     assert 0 < reading.measurements["memory_used_ratio"] < 0.01  # type: ignore[operator]
     assert reading.measurements["hit_ratio"] == 0.0
@@ -67,6 +67,7 @@ async def test_a_full_redis_that_refuses_writes_fails_though_it_answers_ping(mak
     assert (error.reason, target.fault(error)) == ("oom", Fault.TARGET)
     assert error.reading.measurements["memory_max_bytes"] == 3 * 2**20
     assert error.reading.measurements["memory_used_ratio"] > 0.9  # type: ignore[operator]
+    assert error.reading.measurements["oom_errors_per_second"] == pytest.approx(1 / 15)
 
 
 async def test_oom_ends_once_writes_pass_again(make_redis: MakeRedis) -> None:
@@ -369,6 +370,51 @@ async def test_the_probe_only_reads(redis_server: RedisServer) -> None:
             await target.run()
         used = {name for name in other.info("commandstats") if name not in {"cmdstat_info", "cmdstat_config"}}
     assert used == {"cmdstat_ping"}
+
+
+# --- what FLUSHDB would destroy ---------------------------------------------------------------------------------------
+
+PREFIXES = ["bull:", "sess:", "sf:pe:replay:"]
+
+
+async def test_keys_are_counted_by_prefix_once_an_hour(redis_server: RedisServer) -> None:
+    with client(redis_server) as other:
+        other.mset({f"bull:q:{n}": "" for n in range(30)} | {f"sess:{n}": "" for n in range(7)} | {"cache": ""})
+        async with held(PROBE, url=redis_server.url, prefixes=PREFIXES) as target:
+            assert (await target.run()).measurements["keys"] == {"": 38, "bull:": 30, "sess:": 7, "sf:pe:replay:": 0}
+            other.flushall()
+            other.config_resetstat()
+            assert (await target.run(after=3000)).measurements["keys"] == {
+                "": 38, "bull:": 30, "sess:": 7, "sf:pe:replay:": 0
+            }  # fmt: skip
+            assert "cmdstat_scan" not in other.info("commandstats")
+            assert (await target.run(after=700)).measurements["keys"] == dict.fromkeys(["", *PREFIXES], 0)
+
+
+async def test_many_keys_are_counted_over_several_runs_within_the_budget(redis_server: RedisServer) -> None:
+    with client(redis_server) as other:
+        other.eval("for n = 1, 110000 do redis.call('SET', 'bull:' .. n, '') end", 0)
+        async with held(PROBE, url=redis_server.url, prefixes=PREFIXES) as target:
+            runs = 0
+            keys: object = None
+            while keys is None and runs < 100:
+                other.config_resetstat()
+                keys = (await target.run(after=15)).measurements.get("keys")
+                assert other.info("commandstats")["cmdstat_scan"]["calls"] <= 100
+                runs += 1
+    assert runs >= 2
+    assert keys == {"": 110_000, "bull:": 110_000, "sess:": 0, "sf:pe:replay:": 0}
+
+
+async def test_without_the_right_to_scan_the_rest_is_measured_and_the_right_is_named(redis_server: RedisServer) -> None:
+    with client(redis_server) as other:
+        acl(other, "SETUSER mon reset on >secret-word -@all +ping +info")
+    async with held(PROBE, url=f"redis://mon:secret-word@127.0.0.1:{redis_server.port}", prefixes=PREFIXES) as target:
+        error = await target.failure()
+    with client(redis_server) as other:
+        acl(other, "DELUSER mon")
+    assert (error.reason, "scan" in error.detail) == ("noperm", True)
+    assert "memory_used_bytes" in error.reading.measurements
 
 
 # --- addresses --------------------------------------------------------------------------------------------------------
