@@ -248,10 +248,12 @@ class Follower:
         self.old.extend(unknown)
         for generation in self.old:
             generation.grew_at = now
+        there = {at_path, *((status.st_dev, status.st_ino) for _, status in self._neighbours())}
         for place in missing:
             # Of a file that was not read from, a copy is as good as any file that nobody knows.
             recovered = 0 if place.offset else sum(generation.unread for generation in unknown)
-            self.gaps += 0 if recovered or (unknown and not place.size) else 1
+            is_found = recovered or (not place.size and (unknown or place.identity in there))
+            self.gaps += 0 if is_found else 1
             self.lost_bytes += max(0, place.size - place.offset - recovered)
 
     # ---- what may have happened
@@ -291,8 +293,8 @@ class Follower:
     def _changed(self, generation: Generation, found: os.stat_result, now: float, wall: float) -> bool:
         """A file that we hold has grown, or was cut, or was cut and filled anew. True if others may have to do with it."""
         place = generation.place
-        # Of an empty file nothing tells whether it was filled, copied and cut since.
-        strange = place.size == 0
+        # Of an empty file, or a few bytes, nothing tells whether it was filled, copied and cut since.
+        strange = place.size < ANCHOR_BYTES
         if found.st_size < place.size or not generation.is_anchored():
             self._cut(generation, found.st_size)
             strange = True
@@ -421,6 +423,8 @@ class Follower:
 
     def _find_again(self, place: Place) -> Generation | None:
         """The file that an earlier process was reading: at the path or renamed, or else a copy of it."""
+        if not place.head:
+            return None  # it was empty: if anything is in it now, it is as good as new
         at_path = self._identity_at_path()
         places = [(self.path, at_path), *((path, (one.st_dev, one.st_ino)) for path, one in self._neighbours())]
         for path, identity in places:
@@ -429,17 +433,20 @@ class Follower:
                     generation = _resume(path, place)
                     if generation:
                         return generation
-        if not place.offset:
-            return None
         for path, identity in places:
-            if identity and identity != place.identity:
-                with suppress(*_BAD_PACK):
-                    copy = _resume(path, place)
-                    if copy:
-                        # Only a file that was cut leaves a copy and stays where it was.
-                        copy.ended = path != self.path
-                        copy.cut = copy.ended and at_path == place.identity
-                        return copy
+            if identity is None or identity == place.identity:
+                continue
+            with suppress(*_BAD_PACK):
+                copy = _resume(path, place)
+                if copy is None:
+                    continue
+                if not place.offset and len(place.head) < HEAD_BYTES and copy.place.size != place.size:
+                    copy.close()  # a few bytes alike prove nothing
+                    continue
+                # Only a file that was cut leaves a copy and stays where it was.
+                copy.ended = path != self.path
+                copy.cut = copy.ended and at_path == place.identity
+                return copy
         return None
 
     def _unknown_neighbours(self, at_path: Identity | None) -> list[Generation]:

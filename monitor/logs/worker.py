@@ -25,9 +25,11 @@ from monitor.logs.scan import Scanner, Spec
 
 BLOCK_SECONDS = 2.0  # a stretch that takes longer holds a hostile line
 PIECE_SECONDS = 0.25  # while halving; a line is given up only after BLOCK_SECONDS of its own
-ALARM_SECONDS = 10.0  # the child ends itself: its parent may be gone
+START_SECONDS = 30.0
+STARVED_MOST = 10  # times so long is waited for a child that gets no processor
+ALARM_SECONDS = 30.0  # the child ends itself: its parent may be gone
 CHILD_BYTES = 512 * 2**20  # of address space
-PIECE_LINES = 4096
+PIECE_LINES, SHORT_LINE_BYTES = 4096, 64
 
 _LENGTH = struct.Struct("!I")
 _ASK = msgspec.msgpack.Decoder(Ask)
@@ -68,13 +70,17 @@ class Worker:
     def ask(self, fd: int, ask: Ask, seconds: float) -> Answer:
         """The child's answer within `seconds`; ChildLost where there is none."""
         if self._socket is None:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                self.stop()
+                raise ChildLost(f"cannot be started: {error}") from error
         assert self._socket
         message = msgspec.msgpack.encode(ask)
         try:
             self._socket.settimeout(seconds)
             socket.send_fds(self._socket, [_LENGTH.pack(len(message)) + message], [fd])
-            answer = _ANSWER.decode(_receive(self._socket))
+            answer = _ANSWER.decode(self._receive(seconds))
         except (OSError, msgspec.DecodeError) as error:  # TimeoutError is an OSError
             self.stop()
             self.restarts += 1
@@ -88,7 +94,8 @@ class Worker:
     def _around(self, fd: int, ask: Ask) -> Answer:
         """A stretch that the child was lost on, up to the line that did it, which is counted and passed over."""
         whole: Answer | None = None
-        lines, near = PIECE_LINES, False  # near: the line is among the next `lines`
+        lines = min(PIECE_LINES, max(1, ask.limit // SHORT_LINE_BYTES))
+        near = False  # whether the line is known to be among the next `lines`
         while True:
             piece = msgspec.structs.replace(ask, lines=lines)
             try:
@@ -110,6 +117,34 @@ class Worker:
             )
             lines = max(1, lines // 2) if near else lines
 
+    def _receive(self, seconds: float) -> bytes:
+        """The next message. TimeoutError when the child has worked for so long, not when it was kept from working."""
+        assert self._socket
+        began = self._worked_seconds()
+        data, size = bytearray(), _LENGTH.size
+        for _ in range(STARVED_MOST):
+            try:
+                while len(data) < size:
+                    piece = self._socket.recv(size - len(data))
+                    if not piece:
+                        raise ConnectionResetError("the other side is gone")
+                    data += piece
+                    if len(data) == _LENGTH.size:
+                        size += _LENGTH.unpack(data)[0]
+                return bytes(data[_LENGTH.size :])
+            except TimeoutError:
+                if self._worked_seconds() - began > seconds / 2:
+                    raise
+        raise TimeoutError("the child was kept from working")
+
+    def _worked_seconds(self) -> float:
+        """The processor time that the child has used."""
+        try:
+            fields = Path(f"/proc/{self.pid}/stat").read_text().rsplit(")", 1)[1].split()
+        except OSError:  # it is gone, or this system does not say
+            return float("inf")
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def _start(self) -> None:
         ours, theirs = socket.socketpair()
         with theirs:
@@ -123,6 +158,8 @@ class Worker:
                 env={"PYTHONPATH": str(Path(__file__).parents[2]), "LC_ALL": "C.UTF-8"},
             )
         self._socket = ours
+        ours.settimeout(START_SECONDS)
+        self._receive(START_SECONDS)  # it is ready: starting up is on nobody's time
 
     def stop(self) -> None:
         """End the child, if there is one."""
@@ -141,11 +178,6 @@ def _joined(first: Answer | None, then: Answer) -> Answer:
         first.delta.add_buckets(then.delta.buckets)
         then.delta = first.delta
     return then
-
-
-def _receive(connection: socket.socket) -> bytes:
-    size = _LENGTH.unpack(_exactly(connection, _LENGTH.size))[0]
-    return _exactly(connection, size)
 
 
 def _exactly(connection: socket.socket, size: int) -> bytes:
@@ -179,6 +211,7 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(5)  # catching up must not slow the parent's probes
     connection = socket.socket(fileno=os.dup(0))
+    connection.sendall(_LENGTH.pack(0))
     scanners: dict[bytes, Scanner] = {}
     with contextlib.suppress(ConnectionError):
         while True:

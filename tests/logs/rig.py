@@ -189,7 +189,7 @@ class Rig:
         expected = (self.lines, self.total), self.lines + others, lost, 0
         found = self.counted(), self.totals.lines, self.lost, self.gaps
         if found != expected:
-            print("expected (requests, sum), lines, lost, gaps:", expected, "found:", found)  # noqa: T201
+            print("expected (requests, sum), lines, lost, gaps:", expected, "found:", found)
         return found == expected
 
 

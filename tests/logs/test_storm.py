@@ -143,7 +143,7 @@ def storm(folder: Path, worker: Worker, seed: int) -> bool:
         history.run(60)
         exact = rig.is_exact()
         if not exact:
-            print("seed", seed, "history", history.did)  # noqa: T201
+            print("seed", seed, "history", history.did)
         return exact
     finally:
         rig.stop()
@@ -158,7 +158,7 @@ def storms(folder: Path, worker: Worker, seconds: float) -> None:
     while time.monotonic() < until:
         assert storm(folder / str(seed), worker, seed), f"seed {seed}"
         seed += 1
-    print(f"{seed - first} histories from seed {first}")  # noqa: T201
+    print(f"{seed - first} histories from seed {first}")
 
 
 def test_every_line_counts_once_in_random_histories(tmp_path: Path, worker: Worker) -> None:
