@@ -236,6 +236,13 @@ def _judge(states: Mapping[str, State], memories: Mapping[str, Json], reading: R
 Command = Sequence[object]
 
 
+def commands(options: BullmqOptions) -> list[Command]:
+    """Every command that a run may send, on the keys of these queues: what its user must be allowed to do."""
+    keys = [f"{options.prefix}:{name}:" for name in options.queues]
+    job = [["HMGET", f"{keys[0]}1", "timestamp", "processedOn", "opts"], ["EXISTS", f"{keys[0]}1:lock"]]
+    return [*(command for key in keys for command in _looks(key, 0.0, 0.0)), *job]
+
+
 def _looks(key: str, now: float, since_ms: float) -> list[Command]:
     """What is asked about every queue: `_state` reads the replies in this order."""
     overdue = f"{int(1000 * (now - OVERDUE_SECONDS)) << 12}"
