@@ -72,11 +72,13 @@ class Held:
 
 
 @asynccontextmanager
-async def held(probe_type: ProbeType, *, timeout: float = 5.0, **options: object) -> AsyncIterator[Held]:
+async def held(
+    probe_type: ProbeType, *, timeout: float = 5.0, saved: bytes | None = None, **options: Any
+) -> AsyncIterator[Held]:
     """The resource of a probe with these options, opened within the timeout as the runner does."""
     checked = probe_type.options.model_validate(options)
     assert probe_type.open is not None
-    opened = probe_type.open(checked, Memory())
+    opened = probe_type.open(checked, Memory(saved=saved))
     async with asyncio.timeout(timeout):
         resource = await opened.__aenter__()
     try:
@@ -85,7 +87,7 @@ async def held(probe_type: ProbeType, *, timeout: float = 5.0, **options: object
         await opened.__aexit__(None, None, None)
 
 
-async def open_failure(probe_type: ProbeType, *, timeout: float = 5.0, **options: object) -> ProbeError:
+async def open_failure(probe_type: ProbeType, *, timeout: float = 5.0, **options: Any) -> ProbeError:
     """The error with which `open` must end."""
     try:
         async with held(probe_type, timeout=timeout, **options):

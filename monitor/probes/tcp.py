@@ -21,8 +21,18 @@ def _checked(target: str) -> str:
     return target
 
 
+Target = Annotated[str, AfterValidator(_checked)]
+"""Where to connect, as host:port."""
+
+
+def place(target: str) -> tuple[str, int]:
+    """Host (an IPv6 address without its brackets) and port."""
+    host, _, port = target.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
 class TcpOptions(Options):
-    target: Annotated[str, AfterValidator(_checked)]  # host:port
+    target: Target
     tls: bool = False  # go on to a TLS handshake, with the certificate verified
     ca_file: CaFile | None = None
 
@@ -31,11 +41,6 @@ class TcpOptions(Options):
         if self.ca_file and not self.tls:
             raise ValueError("ca_file has a meaning only with tls: true")
         return self
-
-    def place(self) -> tuple[str, int]:
-        """Host (an IPv6 address without its brackets) and port."""
-        host, _, port = self.target.rpartition(":")
-        return host.strip("[]"), int(port)
 
 
 async def run(options: TcpOptions, context: ProbeContext) -> Reading:
@@ -46,7 +51,7 @@ async def run(options: TcpOptions, context: ProbeContext) -> Reading:
     journey = Journey(context.now)
     async with (
         journey.within(context.timeout_seconds),
-        connected(journey, *options.place(), tls=options.tls, ca_file=options.ca_file),
+        connected(journey, *place(options.target), tls=options.tls, ca_file=options.ca_file),
     ):
         connect_seconds = journey.phases["resolve"] + journey.phases["connect"]
     return Reading({"connect_seconds": connect_seconds, **journey.measurements()}, details={"address": journey.address})

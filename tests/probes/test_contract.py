@@ -13,10 +13,13 @@ import sys
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from pydantic import ValidationError
 from redis import Redis
 
@@ -47,6 +50,13 @@ class Row:
     silence_is_fine: bool = False  # an accepted connection is all it asks for
     silent: Outcome = Outcome.FAILURE  # of a server that answers nothing; an error where it only keeps what is watched
     wrong: Raw | None = None  # options that are refused, with the canary in them
+
+
+@cache
+def private_key() -> str:
+    """An RSA key in PEM."""
+    key = rsa.generate_private_key(65537, 2048)
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
 
 
 TYPES: Mapping[str, Row] = {
@@ -81,6 +91,30 @@ TYPES: Mapping[str, Row] = {
         silent=Outcome.ERROR,
         wrong={"url": f"mysql://user:{CANARY}@host/0", "queues": ["order-provisioning"]},
     ),
+    "salesforce": Row(
+        lambda place: {
+            "instance_url": f"http://{place}",
+            "login": True,
+            "login_url": f"http://{place}",
+            "client_id": CANARY,
+            "username": "monitor@example.com",
+            "private_key": f"{CANARY}\n{private_key()}",
+            "orders": "SELECT COUNT(Id) waiting, MIN(LastModifiedDate) oldest FROM Order WHERE Status = 'Activating'",
+            "counts": {"reviews": "SELECT COUNT() FROM Order WHERE Status = 'Pending Review'"},
+            "limits": True,
+        },
+        wrong={"instance_url": f"https://user:{CANARY}@host", "client_id": CANARY, "private_key": CANARY},
+    ),
+    "freebit": Row(
+        lambda place: {
+            "url": f"http://{place}/emptool/api/authOem/",
+            "login": True,
+            "oem_id": CANARY,
+            "oem_key": CANARY,
+        },
+        wrong={"url": f"https://user:{CANARY}@host", "login": True, "oem_key": CANARY},
+    ),
+    "sftp": Row(lambda place: {"target": place, "host_keys": [f"SHA256:{'A' * 43}"]}),
     "postgres": Row(
         lambda place: {"url": f"postgresql://user:{CANARY}@{place}/portal?schema=public&connection_limit=5"},
         wrong={"url": f"mysql://user:{CANARY}@host/0"},
@@ -218,18 +252,23 @@ LEAST: Mapping[str, str] = {  # the measurements that operators script against
     " evicted_keys_per_second rejected_connections_per_second hit_ratio",
     "postgres": "query_seconds connections connections_limit connections_used_ratio idle_in_transaction"
     " longest_transaction_seconds longest_query_seconds locks_waiting stats_visible",
-    "replay": "age_seconds keys",
+    "replay": "age_seconds keys retention_left_seconds unexplained_age_seconds oddities",
     "bullmq": "backlog oldest_waiting_seconds delayed delayed_overdue delayed_overdue_seconds active stalled"
     " failed_recently failure_ratio added_per_second paused workerless",
     "http": "duration_seconds status certificate_left_seconds phase_seconds",
     "tcp": "connect_seconds",
     "whmcs": "duration_seconds",
+    "salesforce": "duration_seconds orders_waiting orders_oldest_seconds api_requests_left_ratio api_requests_per_hour"
+    " event_deliveries_left_ratio events_delivered certificate_left_seconds",
+    "freebit": "duration_seconds certificate_left_seconds",
+    "sftp": "duration_seconds",
     "log": "lines error_lines requests requests_per_second server_errors error_ratio latency_mean_seconds"
     " latency_p95_seconds silent_seconds",
     "settings": "as_expected",
     "process": "processes cpu_ratio memory_bytes memory_host_ratio threads uptime_seconds",
 }
 ONLY_AT_TIMES = {
+    "api_requests_per_hour",
     "memory_max_bytes",
     "hit_ratio",
     "failure_ratio",
@@ -244,6 +283,19 @@ def test_the_documented_measurements_are_declared(name: str) -> None:
 
 HEALTH = replies.http('{"checks": {"cache": "ok"}}')
 WHMCS = replies.http('{"result": "success", "whmcs": {"version": "8.0.0"}}')
+SALESFORCE = (
+    replies.http('{"access_token": "00D!canary"}'),
+    replies.http(
+        '{"totalSize": 0, "records": [{"waiting": 0, "oldest": null}], "DailyApiRequests": {"Max": 9, "Remaining": 8},'
+        ' "DailyDeliveredPlatformEvents": {"Max": 9, "Remaining": 8}}'
+    ),
+)
+VENDORS: Mapping[str, Handler] = {
+    "whmcs": replies.says(WHMCS),
+    "salesforce": replies.says(*SALESFORCE),
+    "freebit": replies.says(replies.http('{"resultCode": "100", "authKey": "x"}')),
+    "sftp": replies.blurts(b"SSH-2.0-OpenSSH_9.2\r\n"),
+}
 LINE = '{"level":30,"time":%d,"req":{"id":1,"method":"GET","url":"/"},"res":{"statusCode":200},"responseTime":12}\n'
 
 
@@ -278,8 +330,9 @@ async def healthy(name: str, real_url: str, folder: Path) -> AsyncIterator[Raw]:
     elif name == "process":
         yield {"pattern": "."}
     else:
-        async with serving(replies.says(WHMCS if name == "whmcs" else HEALTH)) as server:
-            yield TYPES[name].at(f"127.0.0.1:{server.port}")
+        async with serving(VENDORS.get(name, replies.says(HEALTH))) as server:
+            raw = TYPES[name].at(f"127.0.0.1:{server.port}")
+            yield {key: value for key, value in raw.items() if key != "host_keys"}
 
 
 @pytest.mark.parametrize("name", TYPES)
