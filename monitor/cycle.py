@@ -128,7 +128,8 @@ class Cycle:
             moments.append(incident.next_change(item, self.runbook.lifecycle))
             if item.open and item.parent is None and (item.key, item.opening) not in paged:
                 moments.append(item.opened_at + escalation.PARENT_PATIENCE_SECONDS)
-        return min((at for at in moments if at is not None), default=None)
+        now = self._clock.now()  # what was due earlier was settled then, and found nothing to do
+        return min((at for at in moments if at is not None and at > now), default=None)
 
     def skip(self, name: str, runs: int) -> None:
         """Count runs that were due while the one before was still going."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 import heapq
 import itertools
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.alerting.pages import page_labels
@@ -64,6 +64,7 @@ class Simulation:
     def __post_init__(self) -> None:
         self.told: list[Told] = []
         self.levels: list[tuple[float, str, str]] = []  # (seconds after the start, probe, level), when it changed
+        self.result: Callable[[str, float, float], Result] = self._plain_result  # (probe, wall, mono); may be replaced
         self._begin = self.clock.mono
         self._order = itertools.count()
         self.open()
@@ -118,12 +119,15 @@ class Simulation:
                 fired.setdefault(key, (page.labels["scenario"], str(page.severity)))
         return list(fired.values())
 
+    def _plain_result(self, name: str, at: float, begun: float) -> Result:
+        outcome, reason = self.world(name, begun)
+        took = self.duration(name, begun)
+        return Result(name, self.config.probes[name].type.name, at, begun, took, outcome, reason)
+
     async def _run_probe(self, config: ProbeConfig, begun: float) -> None:
         at = self.clock.wall
-        outcome, reason = self.world(config.name, begun)
-        took = self.duration(config.name, begun)
-        await self._pass_time(begun + took)
-        result = Result(config.name, config.type.name, at, begun, took, outcome, reason)
+        result = self.result(config.name, at, begun)
+        await self._pass_time(begun + result.duration_seconds)
         del self._due[config.name]
         changing = await self.cycle.take(result, config)
         now = self.clock.mono
@@ -153,8 +157,3 @@ class Simulation:
     def _wake(self, name: str, word: str) -> None:
         if name in self._due and self._due[name] > self.clock.mono:
             self._schedule(name, self.clock.mono)
-
-
-def quick(config: ProbeConfig, **changes: object) -> ProbeConfig:
-    """A probe with some of its times changed."""
-    return replace(config, **changes)  # type: ignore[arg-type]
