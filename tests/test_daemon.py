@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from redis import Redis
 
 from monitor.sandbox.servers import RedisServer
 from tests.alertmanager import Alertmanager, Webhook, program
@@ -267,3 +268,81 @@ def test_secrets_are_found_nowhere(
     db.close()
     assert all(text for text in said)
     assert [text[:200] for text in said if CANARY in text] == []
+
+
+def test_log_counts_and_replay_ages_go_on_over_a_kill(
+    make_daemon: MakeDaemon, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    log = tmp_path / "combined.log"
+    with Redis.from_url(redis_server.url) as client:
+        client.set("sf:pe:replay:/event/Order__e", "12907414")
+    probes = {
+        "errors": {"type": "log", "path": str(log), "interval": "1s", "timeout": "900ms", "window": "1m"},
+        "replay": {"type": "replay", "url": "${TEST_REDIS_URL}", "interval": "1s", "timeout": "900ms"},
+    }
+    scenario = {"title": "Everything", "rules": [{"severity": "P3", "any": ["errors", "replay"]}]}
+    daemon = make_daemon(probes=probes, scenarios={"everything": scenario})
+    _write_lines(log, 100)
+    daemon.start()
+    _write_lines(log, 100)
+    # Lines from before the daemon's first start are in the window; the counters count from then on.
+    wait_until(lambda: _metric(daemon, "portal_log_lines_total") >= 100, what="the lines to be counted")
+    counted = _metric(daemon, "portal_log_lines_total")
+    wait_until(lambda: _metric(daemon, "portal_replay_last_change_timestamp_seconds") > 0, what="the replay id's age")
+    changed = _metric(daemon, "portal_replay_last_change_timestamp_seconds")
+    for _ in range(3):
+        daemon.kill()
+        _write_lines(log, 50)  # while nobody looks
+        daemon.start()
+        _write_lines(log, 50)
+    wait_until(lambda: _metric(daemon, "portal_log_lines_total") >= counted + 300, what="the lines to be counted")
+    assert _metric(daemon, "portal_log_lines_total") == counted + 300
+    wait_until(lambda: daemon.probe("replay")["outcome"] == "success", what="a run of the replay probe")
+    assert abs(_metric(daemon, "portal_replay_last_change_timestamp_seconds") - changed) < 0.01
+
+
+def _write_lines(log: Path, number: int) -> None:
+    line = '{"level":30,"time":%d,"req":{"id":1,"method":"GET","url":"/"},"res":{"statusCode":200},"responseTime":3,"msg":"request completed"}\n'
+    with log.open("a") as file:
+        file.write((line % (time.time() * 1000)) * number)
+
+
+def _metric(daemon: Daemon, name: str) -> float:
+    """The sum of a family's samples; 0 while there is none."""
+    lines = [line for line in daemon.get("/metrics").text.splitlines() if line.startswith((f"{name}{{", f"{name} "))]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+def test_alert_test_sends_one_page_end_to_end_and_takes_it_back(
+    make_daemon: MakeDaemon, alertmanager: tuple[Alertmanager, Webhook]
+) -> None:
+    server, webhook = alertmanager
+    daemon = make_daemon(alertmanagers=(server.url,))
+    daemon.write()
+    said = daemon.run("alert-test", "--severity", "P2")
+    assert (said.returncode, said.stderr) == (0, "")
+    assert "took a P2 page and routes it to: people" in said.stdout
+    assert webhook.wait_for_alert("firing", alertname="PortalMonitorTest", severity="P2")
+    assert webhook.wait_for_alert("resolved", alertname="PortalMonitorTest", severity="P2")
+    server.stop()
+    refused = daemon.run("alert-test")
+    assert (refused.returncode, "Traceback" in refused.stderr) == (1, False)
+
+
+def test_probe_looks_once_and_its_exit_code_is_the_worst_level(
+    make_daemon: MakeDaemon, redis_server: RedisServer
+) -> None:
+    daemon = make_daemon(
+        probes={"redis": REDIS, "closed": {"type": "tcp", "target": "127.0.0.1:9", "needs": ["redis"]}}
+    )
+    daemon.write()
+    assert daemon.run("probe", "redis").returncode == 0
+    both = daemon.run("probe", "--json")
+    assert both.returncode == 2
+    assert {item["name"]: item["level"] for item in json.loads(both.stdout)} == {"redis": "ok", "closed": "fail"}
+    redis_server.kill()
+    assert {item["level"] for item in json.loads(daemon.run("probe", "closed", "--json").stdout)} == {"unknown"}
+    typo = daemon.run("probe", "redsi")
+    assert typo.returncode == 3
+    assert 'did you mean "redis"?' in typo.stderr
+    assert not (daemon.folder / "state.db").exists()
