@@ -46,9 +46,6 @@ CASES = [
     Case(("redis", "postgres"), "portal-unreachable", "P1"),
 ]
 
-# The probe lets refused credentials rest for ten minutes, so that nobody is banned; this end is not waited for.
-ENDS_LATE = frozenset({"whmcs-credentials"})
-
 
 class Watched:
     """A sandbox with the daemon on it."""
@@ -115,8 +112,7 @@ def live_through(watched: Watched, case: Case) -> list[str]:
     if OUTAGES[case.outages[0]].heals_itself_after is None:
         for name in case.outages:
             watched.sandbox.heal(name)
-    if ENDS_LATE.isdisjoint(case.outages):
-        wait_for_the_end(watched, since)
+    wait_for_the_end(watched, since)
     return judged(case, opened, watched.pages(since))
 
 
@@ -147,7 +143,7 @@ def judged(case: Case, opened: list[dict[str, Any]], pages: list[dict[str, Any]]
 
 
 def work_off(folder: Path, cases: SimpleQueue[Case]) -> dict[str, list[str]]:
-    """Live through cases until there is none left, or one lasts; the problems of each."""
+    """Live through cases until there is none left; the problems of each."""
     watched = Watched(folder)
     found: dict[str, list[str]] = {}
     try:
@@ -157,8 +153,6 @@ def work_off(folder: Path, cases: SimpleQueue[Case]) -> dict[str, list[str]]:
                 found[case.name] = live_through(watched, case)
             except TimeoutError as error:
                 found[case.name] = [str(error)]
-            if not ENDS_LATE.isdisjoint(case.outages):
-                return found
     except Empty:
         return found
     finally:
@@ -169,7 +163,7 @@ def test_every_outage_is_one_incident_and_one_page(servers_folder: Path) -> None
     if not (tool("prometheus-alertmanager") or tool("alertmanager")):
         pytest.skip("needs Alertmanager: tools/fetch")
     cases: SimpleQueue[Case] = SimpleQueue()
-    for case in sorted(CASES, key=lambda case: not ENDS_LATE.isdisjoint(case.outages)):
+    for case in CASES:
         cases.put(case)
     folders = [servers_folder / f"outages-{number}" for number in range(SANDBOXES)]
     with ThreadPoolExecutor(SANDBOXES) as pool:
