@@ -61,6 +61,7 @@ class LogOptions(Options):
     path: str = Field(min_length=1, description="The log; a glob pattern is allowed.")
     window: Duration = Field(default=300.0, description="What the measurements look back over, at most 1h.")
     min_samples: int = Field(default=20, ge=1, description="With fewer requests in the window nothing is concluded.")
+    silent_after: Duration | None = Field(default=None, description="Longer without a new line is a failure.")
     format: Literal["auto", "pino", "winston", "text"] = "auto"
     text: str | None = Field(default=None, description="For plain text: a regular expression with named groups.")
     fields: dict[Literal[FIELDS], str] = Field(default={}, description="Where fields lie: status: meta.res.statusCode.")  # type: ignore[valid-type]
@@ -188,6 +189,7 @@ def _reading(options: LogOptions, journal: Journal, view: View, before: View, no
     }
     if journal.last_line is not None:
         measured["silent_seconds"] = max(0.0, now - journal.last_line)
+    _check_silence(options, journal, now, measured)
     measured |= _matches(options, journal, view, now)
     details = {"last_unparsed": journal.totals.samples[-1]} if journal.totals.samples else {}
     if (view.requests if has_requests else view.lines) < options.min_samples:
@@ -195,6 +197,14 @@ def _reading(options: LogOptions, journal: Journal, view: View, before: View, no
         return Reading(measured, quiet=_quiet(options, view, before, covered, has_requests), details=details)
     measured["error_ratio"] = view.server_errors / view.requests if has_requests else view.errors / view.lines
     return Reading(measured | _latencies(view, options.min_samples), details=details)
+
+
+def _check_silence(options: LogOptions, journal: Journal, now: float, measured: Mapping[str, Value]) -> None:
+    """Told even where there is too little in the window to judge by anything else: that is what silence looks like."""
+    if options.silent_after is None or journal.last_line is None:
+        return
+    if (silent := now - journal.last_line) > options.silent_after:
+        raise ProbeError("silent", f"no new line for {silent:.0f} s", reading=Reading(measured))
 
 
 def _quiet(options: LogOptions, view: View, before: View, covered: bool, has_requests: bool) -> Quiet:
@@ -264,6 +274,11 @@ PROBE = ProbeType(
         "unreadable": Reason(Fault.ACCESS, "The monitor may not read the log: look at its owner, group and mode."),
         "behind": Reason(Fault.ACCESS, "The log is still being read; it grows faster than that, or this is the start."),
         "read_stalled": Reason(Fault.ACCESS, "Looking at the log hangs: is its file system (NFS?) answering?"),
+        "silent": Reason(
+            Fault.TARGET,
+            "The log does not grow any more (`silent_after`): if the BFF answers, it writes elsewhere (rotated and not"
+            " reopened?), its disk is full, or the log was tampered with.",
+        ),
         "not_understood": Reason(
             Fault.ACCESS, "Most lines fit no format: set `format`, `text` or `fields`; see `scan`."
         ),

@@ -53,7 +53,7 @@ MEASURES: Mapping[str, Measure] = {
     "replicas": Measure("Standbys that follow this server"),
     "replication_lag_seconds": Measure("How far the slowest standby is behind; on a standby, how far it is itself"),
     "slots_inactive": Measure("Replication slots that nobody reads from: they keep WAL until the disk is full"),
-    "slots_retained_bytes": Measure("WAL kept for the slot that is furthest behind"),
+    "slots_retained_bytes": Measure("WAL kept for the slot that is furthest behind; 0 without one"),
     "stats_visible": Measure("1 if the monitor may see what other roles do (pg_monitor), 0 if not", kind="state"),
 }
 
@@ -290,9 +290,9 @@ WITH session AS (
 ), slot AS (
     SELECT
         count(*) FILTER (WHERE NOT active) AS slots_inactive,
-        max(pg_wal_lsn_diff(
+        coalesce(max(pg_wal_lsn_diff(
             CASE WHEN pg_is_in_recovery() THEN pg_last_wal_replay_lsn() ELSE pg_current_wal_lsn() END, restart_lsn
-        ))::float8 AS slots_retained_bytes
+        )), 0)::float8 AS slots_retained_bytes
     FROM pg_replication_slots
 )
 SELECT

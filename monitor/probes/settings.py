@@ -13,7 +13,7 @@ import stat
 from collections.abc import Mapping
 from typing import Annotated
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, WithJsonSchema
 
 from monitor.core.probe import (
     TIMEOUT,
@@ -29,6 +29,7 @@ from monitor.core.probe import (
 
 MOST_BYTES = 256 * 1024
 SHOWN_CHARACTERS = 40
+ANY = "any"  # what a setting is expected to be that is only shown
 
 _SECRET = re.compile(
     r"PASS|SECRET|TOKEN|CREDENTIAL|PRIVATE|SALT|SESSION|(^|_)(KEY|KEYS|URL|URI|DSN|PEM|CERT|COOKIE)(_|$)"
@@ -63,18 +64,26 @@ def _word(value: object) -> object:
 
 
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,63}$"), AfterValidator(_harmless)]
-Word = Annotated[str, BeforeValidator(_word), StringConstraints(min_length=1, max_length=SHOWN_CHARACTERS)]
+Word = Annotated[
+    str,
+    BeforeValidator(_word),
+    StringConstraints(min_length=1, max_length=SHOWN_CHARACTERS),
+    WithJsonSchema({"type": ["string", "boolean", "number"]}),
+]
 
 
 class SettingsOptions(Options):
     path: str = Field(min_length=1)
-    expect: Mapping[Name, Word] = Field(min_length=1, max_length=20)  # the names to show, and how each should be set
+    expect: Mapping[Name, Word] = Field(
+        min_length=1, max_length=20
+    )  # what to show, and how it should be; `any`: only shown
 
 
 async def _run(options: SettingsOptions, context: ProbeContext) -> Reading:  # noqa: ARG001
     found = _parse(await asyncio.to_thread(_read, options.path))
     told = {name: found[name] for name in options.expect if name in found}
-    as_expected = {name: float(_same(value, options.expect[name])) for name, value in told.items()}
+    judged = {name: value for name, value in told.items() if options.expect[name] != ANY}
+    as_expected = {name: float(_same(value, options.expect[name])) for name, value in judged.items()}
     details = {name: told[name][:SHOWN_CHARACTERS] if name in told else "not set" for name in options.expect}
     return Reading({"as_expected": as_expected} if as_expected else {}, details=details)
 
@@ -121,7 +130,9 @@ PROBE = ProbeType(
     options=SettingsOptions,
     measures={
         "as_expected": Measure(
-            "1 if the setting is as `expect` has it, 0 if not; absent if it is not set", split="name", kind="state"
+            "1 if the setting is as `expect` has it, 0 if not; absent if it is not set, and for `any`",
+            split="name",
+            kind="state",
         ),
     },
     reasons=REASONS,

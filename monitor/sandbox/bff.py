@@ -454,7 +454,9 @@ class Bff:
 
     async def _queues(self, _request: Request) -> Response:
         shown = {vendor.lower(): tally.shown() for vendor, tally in self.vendors.tallies.items() if vendor != "Freebit"}
-        usage = {"dailyUsage": {"used": self.vendors.tallies["Salesforce"].total, "limit": 15000}}
+        usage = {
+            "dailyUsage": {"used": self.vendors.tallies["Salesforce"].total, "limit": 1_000_000}
+        }  # days pass in minutes
         return JSONResponse({"timestamp": _iso_now(), **shown, "salesforce": {**shown["salesforce"], **usage}})
 
     # ── Beside the requests ───────────────────────────────────────────────────────────────────────────────────

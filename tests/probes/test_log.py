@@ -217,3 +217,14 @@ async def test_watch_speaks_within_a_second_of_the_first_line(path: Path) -> Non
 def test_wrong_options_are_told(wrong: dict[str, Any], said: str) -> None:
     with pytest.raises(ValueError, match=said):
         LogOptions.model_validate({"path": "x.log", **wrong})
+
+
+async def test_a_log_that_falls_silent_fails_however_little_is_in_its_window(path: Path) -> None:
+    append(path, request())
+    chosen = options(path, silent_after="10m")
+    async with open_log(chosen, Keeper()) as resource:
+        assert (await run(chosen, context(resource))).quiet is not None
+        with pytest.raises(ProbeError) as caught:
+            await run(chosen, context(resource, later=700.0))
+    assert caught.value.reason == "silent"
+    assert caught.value.reading.measurements["silent_seconds"] == pytest.approx(700.0, abs=5)

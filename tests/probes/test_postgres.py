@@ -74,7 +74,7 @@ async def test_a_healthy_server_brings_home_all_that_is_declared(server: Postgre
     async with held(PROBE, url=as_role(server, WATCHER), pool={"role": PORTAL, "limit": 10}) as target:
         await target.run()
         reading = await target.run(after=10)
-    assert set(PROBE.measures) - set(reading.measurements) == {"replication_lag_seconds", "slots_retained_bytes"}
+    assert set(PROBE.measures) - set(reading.measurements) == {"replication_lag_seconds"}
     assert 0 < reading.measurements["query_seconds"] < 1  # type: ignore[operator]
     assert reading.measurements["connections_limit"] == 97
     assert reading.measurements["stats_visible"] == 1

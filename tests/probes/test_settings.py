@@ -63,6 +63,11 @@ async def test_words_are_read_as_the_bff_would(file: Path, line: str, as_expecte
     assert (await look(file, {"X": "true"})).measurements == {"as_expected": {"X": as_expected}}
 
 
+async def test_what_may_be_anything_is_shown_and_not_judged(file: Path) -> None:
+    reading = await look(file, {"SF_EVENTS_REPLAY": "any"})
+    assert (reading.details, reading.measurements) == ({"SF_EVENTS_REPLAY": "ALL"}, {})
+
+
 async def test_a_long_value_is_not_shown_whole(file: Path) -> None:
     file.write_text("SF_EVENTS_REPLAY=" + "x" * 1000)
     assert len((await look(file)).details["SF_EVENTS_REPLAY"]) == 40
