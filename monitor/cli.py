@@ -64,6 +64,7 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
     try:
         web_config_file = _checked_web_config(web_config)
         daemon = Daemon(loaded, lambda: load(path), web_config_file=web_config_file)
+        configure(lambda: daemon.secrets, log_format, log_level)  # a reload may bring new ones
         asyncio.run(daemon.run())
     except* (StoreError, ListenError) as errors:
         _fail("; ".join(str(error) for error in errors.exceptions), EXIT_REFUSED)

@@ -103,6 +103,11 @@ class Daemon:
             await self._runner.close()
             self._store.close()
 
+    @property
+    def secrets(self) -> frozenset[str]:
+        """Every secret of the configuration in force; no log line may hold one."""
+        return self._loaded.config.secrets
+
     # --- what the web needs -------------------------------------------------------------------------------------------
 
     def snapshot(self) -> Snapshot:
@@ -297,9 +302,11 @@ def _difference(before: Loaded, after: Loaded) -> ReloadReport:
     """Which probes and scenarios a new configuration adds, changes and removes."""
     old = {**before.config.probes, **{f"scenario:{name}": item for name, item in before.runbook.scenarios.items()}}
     new = {**after.config.probes, **{f"scenario:{name}": item for name, item in after.runbook.scenarios.items()}}
+    fixed = {"store": (before.config.store, after.config.store), "web": (before.config.web, after.config.web)}
+    later = tuple(f"{name} (takes effect at the next start)" for name, (was, is_) in fixed.items() if was != is_)
     return ReloadReport(
         added=tuple(name for name in new if name not in old),
-        changed=tuple(name for name in new if name in old and old[name] != new[name]),
+        changed=(*(name for name in new if name in old and old[name] != new[name]), *later),
         removed=tuple(name for name in old if name not in new),
     )
 

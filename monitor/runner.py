@@ -76,7 +76,7 @@ class LoopWatch:
         now = self._clock.monotonic()
         lag = now - self._ticked - _TICK_SECONDS
         self._ticked = now
-        self.lag_seconds = max(lag, self.lag_seconds * 0.9, 0.0)
+        self.lag_seconds = round(max(lag, self.lag_seconds * 0.9, 0.0), 6)
         if lag > STALL_SECONDS:
             self._stalled = now
 

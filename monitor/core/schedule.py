@@ -13,6 +13,7 @@ def phase(name: str, interval: float) -> float:
 
 
 STARTS_PER_SECOND = 50
+_HAIR = 1e-6  # of an interval: a due time is a sum of floats, and may lie a hair before itself
 
 
 def first_delay(name: str, interval: float, probes: int) -> float:
@@ -32,6 +33,8 @@ def next_run(name: str, interval: float, retry_interval: float, now: float, *, c
     return min(due, now + retry_interval) if changing else due
 
 
-def missed(name: str, interval: float, due: float, now: float) -> int:
-    """How many due times passed between one that was served and now: runs that were skipped."""
-    return max(0, math.floor((next_due(name, interval, now) - next_due(name, interval, due)) / interval + 0.5))
+def missed(name: str, interval: float, begun: float, now: float) -> int:
+    """How many due times passed between the beginning of a run (its own due time not counted) and now: skipped runs."""
+    offset = phase(name, interval)
+    served = math.floor((begun - offset) / interval + _HAIR)
+    return max(0, math.floor((now - offset) / interval) - served)

@@ -48,3 +48,9 @@ def test_due_times_that_pass_during_a_run_are_counted() -> None:
     assert missed("redis", 10.0, due, due + 9.9) == 0
     assert missed("redis", 10.0, due, due + 10.1) == 1
     assert missed("redis", 10.0, due, due + 35.0) == 3
+
+
+@given(st.sampled_from(NAMES), intervals, st.floats(0, 1e6))
+def test_a_run_that_ends_within_its_interval_skips_nothing(name: str, interval: float, now: float) -> None:
+    due = next_due(name, interval, now)
+    assert missed(name, interval, due, due + interval * 0.9) == 0
