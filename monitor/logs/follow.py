@@ -9,7 +9,7 @@ Tried on 29 ways of rotating and on random histories: tests/logs/test_follow.py,
 """
 
 # Descriptors and `stat` results are what this module is about.
-# ruff: noqa: PTH100, PTH116, PTH122, PTH123, PTH207
+# ruff: noqa: PTH100, PTH116, PTH122, PTH207
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ import stat
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 import msgspec
@@ -33,6 +33,7 @@ HEAD_BYTES = 256
 DRAIN_SECONDS = 60.0  # a rotated file is held for so long after its last growth: its writer may not have let go
 UNLINKED_SECONDS = 600.0  # a deleted file that nothing came after, likewise: holding it keeps its disk space
 SEARCH_SECONDS = 2.0  # between two looks at the files beside a log that is missing
+SEARCHES_MOST = 5
 GENERATIONS_MOST = 8
 KNOWN_MOST = 64
 RACY_SECONDS = 0.02  # two changes within one tick of the file system's clock have the same time stamp
@@ -148,6 +149,7 @@ class Follower:
     gaps: int = 0  # times that our place was not found again: an unknown number of lines may be missing
     problem: str = ""  # why the log cannot be read now: "missing", or the system's word
     begun: bool = False
+    looked_at: float = 0.0  # wall time of the last look
     searched_at: float = float("-inf")  # monotonic time of the last look at the files beside the log
     grew: float = 0.0  # wall time of the last growth, by the file's own time stamp; 0 for never
     rotated_at: float = 0.0  # wall time of the last growth of what was rotated before our time
@@ -164,6 +166,7 @@ class Follower:
             if not found and self.problem != "missing":
                 return
             self._begin(found, now)
+        self.looked_at = wall
         identity = (found.st_dev, found.st_ino) if found else None
         strange = False
         for generation in self._held():
@@ -229,9 +232,9 @@ class Follower:
         old = [generation.place for generation in self.old]
         return State(current, old, self.known, self.lost_bytes, self.gaps, self.grew)
 
-    def restore(self, state: State, now: float) -> None:
-        """Go on from what an earlier process remembered; `now` is monotonic."""
-        self.begun = True
+    def restore(self, state: State, now: float, wall: float) -> None:
+        """Go on from what an earlier process remembered; `now` is monotonic, `wall` since 1970."""
+        self.begun, self.looked_at = True, wall
         self.known = state.known
         self.lost_bytes, self.gaps, self.grew = state.lost_bytes, state.gaps, state.grew
         at_path = self._identity_at_path()
@@ -286,7 +289,7 @@ class Follower:
             self.grew = found.st_mtime
         for path, status in self._neighbours():
             with suppress(OSError):
-                self._know(_as_read(path, status))
+                self._know(_as_read(path))
                 self.rotated_at = max(self.rotated_at, status.st_mtime)
         self.begun = True
 
@@ -393,11 +396,14 @@ class Follower:
         found = self._stat()
         return (found.st_dev, found.st_ino) if found else None
 
-    def _neighbours(self) -> Iterator[tuple[str, os.stat_result]]:
-        """The rotated files of this log, oldest first: beside the path, and beside what it links to."""
+    def _folders(self) -> set[tuple[str, str]]:
+        """Where rotated files lie, and the name they are made from: beside the path, and beside what it links to."""
+        return {os.path.split(place) for place in (os.path.abspath(self.path), os.path.realpath(self.path))}
+
+    def _neighbours(self) -> list[tuple[str, os.stat_result]]:
+        """The rotated files of this log, oldest first."""
         found: dict[Identity, tuple[str, os.stat_result]] = {}
-        for place in {os.path.abspath(self.path), os.path.realpath(self.path)}:
-            folder, name = os.path.split(place)
+        for folder, name in self._folders():
             is_rotated = rotated_names(name)
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
@@ -407,90 +413,121 @@ class Follower:
                         status = entry.stat()
                         if stat.S_ISREG(status.st_mode):
                             found[status.st_dev, status.st_ino] = entry.path, status
-        yield from sorted(found.values(), key=lambda one: (one[1].st_mtime_ns, one[0]))
+        return sorted(found.values(), key=lambda one: (one[1].st_mtime_ns, one[0]))
+
+    def _searches(self) -> Iterator[None]:
+        """As many turns as a search needs to see each file, although others are renaming them meanwhile."""
+        for _ in range(SEARCHES_MOST):
+            before = self._stamps()
+            yield
+            # Two changes within a tick leave one time stamp, so what has just changed is not trusted either.
+            if before == self._stamps() and all(stamp < self.looked_at - RACY_SECONDS for stamp in before):
+                return
+
+    def _stamps(self) -> list[float]:
+        stamps = []
+        for folder, _ in self._folders():
+            with suppress(OSError):
+                stamps.append(os.stat(folder).st_mtime)
+        return stamps
 
     def _find_copy(self, place: Place) -> Generation | None:
         """The copy of a file that was cut, at our place in it."""
-        for path, status in self._neighbours() if place.offset else ():
-            if (status.st_dev, status.st_ino) == place.identity:
-                continue
-            with suppress(*_BAD_PACK):
-                copy = _resume(path, place)
-                if copy:
-                    copy.ended = copy.cut = True
-                    return copy
+        for _ in self._searches() if place.offset else ():
+            for path, status in self._neighbours():
+                if (status.st_dev, status.st_ino) == place.identity:
+                    continue
+                with suppress(*_BAD_PACK):
+                    copy = _resume(path, place)
+                    if copy:
+                        copy.ended = copy.cut = True
+                        return copy
         return None
 
     def _find_again(self, place: Place) -> Generation | None:
         """The file that an earlier process was reading: at the path or renamed, or else a copy of it."""
         if not place.head:
             return None  # it was empty: if anything is in it now, it is as good as new
-        at_path = self._identity_at_path()
-        places = [(self.path, at_path), *((path, (one.st_dev, one.st_ino)) for path, one in self._neighbours())]
-        for path, identity in places:
-            if identity == place.identity:
+        for _ in self._searches():
+            at_path = self._identity_at_path()
+            places = [(self.path, at_path), *((path, (one.st_dev, one.st_ino)) for path, one in self._neighbours())]
+            # The file itself before any copy of it.
+            for path, identity in sorted(places, key=lambda one: one[1] != place.identity):
                 with suppress(*_BAD_PACK):
-                    generation = _resume(path, place)
-                    if generation:
-                        return generation
-        for path, identity in places:
-            if identity is None or identity == place.identity:
-                continue
-            with suppress(*_BAD_PACK):
-                copy = _resume(path, place)
-                if copy is None:
-                    continue
-                if not place.offset and len(place.head) < HEAD_BYTES and copy.place.size != place.size:
-                    copy.close()  # a few bytes alike prove nothing
-                    continue
-                # Only a file that was cut leaves a copy and stays where it was.
-                copy.ended = path != self.path
-                copy.cut = copy.ended and at_path == place.identity
-                return copy
+                    found = _resume(path, place) if identity else None
+                    if found and self._is_again(found, place, path, at_path):
+                        return found
         return None
+
+    def _is_again(self, found: Generation, place: Place, path: str, at_path: Identity | None) -> bool:
+        if found.place.identity == place.identity:
+            return True
+        if not place.offset and len(place.head) < HEAD_BYTES and found.place.size != place.size:
+            found.close()  # a few bytes alike prove nothing
+            return False
+        # Only a file that was cut leaves a copy and stays where it was.
+        found.ended = path != self.path
+        found.cut = found.ended and at_path == place.identity
+        return True
 
     def _unknown_neighbours(self, at_path: Identity | None) -> list[Generation]:
         """Files that were the log for a while when nobody looked, to be read whole; oldest first."""
         unknown: list[Generation] = []
-        for path, status in self._neighbours():
-            identity = status.st_dev, status.st_ino
-            held = {generation.place.identity for generation in self._held()}
-            # What came after the file that we read last was written after it. Packing keeps whole seconds.
-            is_old = status.st_size == 0 or status.st_mtime < self.grew - 1
-            if is_old or identity in held or identity == at_path:
-                continue
-            with suppress(*_BAD_PACK):
-                generation = self._unknown(path, status)
-                if generation:
-                    unknown.append(generation)
+        for _ in self._searches():
+            held = {generation.place.identity for generation in (*self._held(), *unknown)} | {at_path}
+            for path, status in self._neighbours():
+                # What came after the file that we read last was written after it. Packing keeps whole seconds.
+                is_old = status.st_size == 0 or status.st_mtime < self.grew - 1
+                if is_old or (status.st_dev, status.st_ino) in held:
+                    continue
+                with suppress(*_BAD_PACK):
+                    generation = self._unknown(path, status)
+                    if generation:
+                        unknown.append(generation)
         return unknown
 
     def _unknown(self, path: str, status: os.stat_result) -> Generation | None:
         """The file beside the log if there is anything in it that was not read."""
-        packed, identity = path.endswith(".gz"), (status.st_dev, status.st_ino)
-        if not packed:
-            generation = _open(path)
-            if self._go_on(generation) and generation.unread:
-                return generation  # it grew after we let go of it
-            generation.close()
-            if not generation.unread:
-                self._know(generation.place)
+        file = _open(path)
+        try:
+            if file.place.identity != (status.st_dev, status.st_ino):
+                return None  # renamed meanwhile; there is another turn
+            found = self._unread_part(file, packed=path.endswith(".gz"))
+        except BaseException:
+            file.close()
+            raise
+        if found is not file:
+            file.close()
+        return found
+
+    def _unread_part(self, file: Generation, *, packed: bool) -> Generation | None:
+        raw_size = file.place.size
+        if packed:
+            if any(place.identity == file.place.identity and place.size == raw_size for place in self.known):
                 return None
-        elif any(place.identity == identity and place.size == status.st_size for place in self.known):
-            return None
-        head, size = _head(path), _packed_size(path) if packed else status.st_size
+            head, size = _packed_head(file.fd), _packed_size(file.fd)
+        else:
+            if self._go_on(file):
+                if file.unread:
+                    return file  # it grew after we let go of it
+                self._know(file.place)
+                return None
+            file.look(raw_size)
+            head, size = file.place.head, raw_size
         for place in [*self.known, *(generation.place for generation in self._held())]:
             seen = place.head[: len(head)]
             if not seen or head[: len(seen)] != seen:
                 continue
             # A copy of what was read, or of what we hold and will read; but a few bytes alike prove nothing.
             if size == place.size or (size < place.size and len(seen) == HEAD_BYTES):
-                self._know(Place(*identity, offset=status.st_size, size=status.st_size, head=b"" if packed else head))
+                device, inode = file.place.identity
+                self._know(Place(device, inode, raw_size, b"" if packed else head, b"", raw_size))
                 return None
-            rest = _resume(path, place) if place in self.known and len(seen) == HEAD_BYTES else None
-            if rest:
-                return rest
-        return _unpack(path, None) if packed else _open(path)
+            if place in self.known and len(seen) == HEAD_BYTES:
+                rest = _at_place(file, place, packed=packed)
+                if rest:
+                    return rest
+        return _unpack(file, None) if packed else file
 
 
 def rotated_names(name: str) -> Callable[[str], bool]:
@@ -529,60 +566,74 @@ def _open(path: str, now: float = 0.0) -> Generation:
 
 def _resume(path: str, place: Place) -> Generation | None:
     """The file at `path` opened at `place`, if it is that file or a copy of it."""
-    if path.endswith(".gz"):
-        return _unpack(path, place)
-    generation = _open(path)
-    if not generation.holds(place):
-        generation.close()
+    file = _open(path)
+    try:
+        found = _at_place(file, place, packed=path.endswith(".gz"))
+    except BaseException:
+        file.close()
+        raise
+    if found is not file:
+        file.close()
+    return found
+
+
+def _at_place(file: Generation, place: Place, *, packed: bool) -> Generation | None:
+    """An open file positioned at `place`, or another one with what it holds from there on; None if it is not that file."""
+    if packed:
+        return _unpack(file, place)
+    if not file.holds(place):
         return None
-    device, inode = generation.place.identity
-    generation.place = msgspec.structs.replace(place, device=device, inode=inode)
-    generation.look(generation.size())
-    return generation
+    device, inode = file.place.identity
+    file.place = msgspec.structs.replace(place, device=device, inode=inode)
+    file.look(file.size())
+    return file
 
 
-def _unpack(path: str, place: Place | None) -> Generation | None:
-    """A packed file from `place` on, or from its beginning, unpacked into a nameless file."""
-    with gzip.open(path) as packed:
-        start = place or Place(0, 0)
+@contextmanager
+def _unpacked(fd: int) -> Iterator[gzip.GzipFile]:
+    with os.fdopen(os.dup(fd), "rb") as raw:
+        raw.seek(0)
+        with gzip.GzipFile(fileobj=raw) as plain:
+            yield plain
+
+
+def _unpack(file: Generation, place: Place | None) -> Generation | None:
+    """What a packed file holds from `place` on, or from its beginning, in a nameless file."""
+    start = place or Place(0, 0)
+    shift = start.offset - len(start.anchor)
+    with _unpacked(file.fd) as packed, tempfile.TemporaryFile() as rest:
         if packed.read(len(start.head)) != start.head:
             return None
-        packed.seek(start.offset - len(start.anchor))
+        packed.seek(shift)
         if packed.read(len(start.anchor)) != start.anchor:
             return None
-        shift = start.offset - len(start.anchor)
-        with tempfile.TemporaryFile() as rest:
-            rest.write(start.anchor)
-            while block := packed.read(2**18):
-                rest.write(block)
-            rest.flush()
-            size, fd = shift + rest.tell(), os.dup(rest.fileno())
-    status = os.stat(path)
-    found = msgspec.structs.replace(start, device=status.st_dev, inode=status.st_ino, size=size)
+        rest.write(start.anchor)
+        while block := packed.read(2**18):
+            rest.write(block)
+        rest.flush()
+        size, fd = shift + rest.tell(), os.dup(rest.fileno())
+    device, inode = file.place.identity
+    found = msgspec.structs.replace(start, device=device, inode=inode, size=size)
     return Generation(found, fd, shift=shift, ended=True)
 
 
-def _as_read(path: str, status: os.stat_result) -> Place:
-    """A file that is there before us, as if it had been read."""
-    if path.endswith(".gz"):
-        return _packed_place(status)
-    generation = _open(path)
-    generation.set_offset(generation.place.size)
-    generation.close()
-    return generation.place
+def _packed_head(fd: int) -> bytes:
+    with _unpacked(fd) as plain:
+        return plain.read(HEAD_BYTES)
 
 
-def _packed_place(status: os.stat_result) -> Place:
-    return Place(status.st_dev, status.st_ino, offset=status.st_size, size=status.st_size)
-
-
-def _head(path: str) -> bytes:
-    with gzip.open(path) if path.endswith(".gz") else open(path, "rb") as file:
-        return file.read(HEAD_BYTES)
-
-
-def _packed_size(path: str) -> int:
+def _packed_size(fd: int) -> int:
     """How large a packed file is unpacked, by its last four bytes: right below 4 GiB."""
-    with open(path, "rb") as file:
-        file.seek(-4, os.SEEK_END)
-        return int.from_bytes(file.read(4), "little")
+    return int.from_bytes(os.pread(fd, 4, max(0, os.fstat(fd).st_size - 4)), "little")
+
+
+def _as_read(path: str) -> Place:
+    """A file that is there before us, as if it had been read."""
+    file = _open(path)
+    if not path.endswith(".gz"):
+        file.look(file.place.size)
+    file.set_offset(file.place.size)
+    if path.endswith(".gz"):
+        file.place.head = file.place.anchor = b""  # of its packed bytes, which nothing compares
+    file.close()
+    return file.place

@@ -177,7 +177,7 @@ class Journal:
             follower = self.followers[path] = Follower(path, drain_seconds=self.drain_seconds)
             state = self._restored.pop(path, None) if path in self._restored else None
             if state:
-                follower.restore(state, now)
+                follower.restore(state, now, self.wall())
             elif first:
                 follower.start = self._start
         gone = [path for path, one in self.followers.items() if path not in paths and one.problem and not one.old]

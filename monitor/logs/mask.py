@@ -17,7 +17,11 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (r"-----BEGIN [A-Z ]+-----.*", HIDDEN),
         (rf'("{_KEY}"\s*:\s*)(?:"(?:[^"\\]|\\.)*+"?|\[[^\]]*+\]?|[^\s,}}\]"]+)', rf'\1"{HIDDEN}"'),
         (rf'(\\"{_KEY}\\"\s*:\s*)(?:\\"(?:[^"\\]|\\\\.)*+(?:\\")?|[^\s,}}\]"]+)', rf"\1{HIDDEN}"),
-        (rf"\b({_KEY}\s*[=:]\s*)(?:(?:Bearer|Basic|Digest)\s+)?(?!\"?\[masked\])[^\s,;&\"'}}\]\\]+", rf"\1{HIDDEN}"),
+        (r"\b((?:set-)?cookie\s*[=:]\s*)[^\"\r\n]+", rf"\1{HIDDEN}"),
+        (
+            rf"\b({_KEY}\s*[=:]\s*[\"']?)(?:(?:Bearer|Basic|Digest)\s+)?(?!\"?\[masked\])[^\s,;&\"'}}\]\\]+",
+            rf"\1{HIDDEN}",
+        ),
         (r"\b(Bearer|Basic|Digest)\s+(?!\[masked\])[\w.~+/=-]+", rf"\1 {HIDDEN}"),
         (r"\beyJ[\w-]+(?:\.[\w-]*){0,2}", HIDDEN),  # a JSON web token
         (r"(\w+://)[^\s/@\"']+@", rf"\1{HIDDEN}@"),  # user and password in a URL

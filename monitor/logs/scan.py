@@ -352,13 +352,14 @@ class Scanner:
     def feed(self, lines: Sequence[bytes], block: bytes) -> None:
         """Count `lines`, which are the lines of `block`, each with its newline if it has one."""
         objects = self._objects(lines)
+        before = self._last_event
         self._count(objects)
         for name, literal, search in self._patterns:
             if literal is not None and literal not in block:
                 continue
-            for line, read in zip(lines, objects, strict=True):
+            for index, line in enumerate(lines):
                 if (literal in line) if literal is not None else search(line):
-                    self._matched(name, read)
+                    self._matched(name, objects[: index + 1], before)
         if objects:
             self._last_event = self._event(objects[-1]) or self._last_event
 
@@ -584,10 +585,12 @@ class Scanner:
         seconds = event_seconds(key, self.zone)
         return None if seconds is None else _start(seconds)
 
-    def _matched(self, name: str, line: _Line) -> None:
-        cell, _, _ = self._place(line)
+    def _matched(self, name: str, objects: Sequence[_Line], before: float | None) -> None:
+        """Count a match in the last of `objects`, which takes the time of a line before if it has none of its own."""
+        times = (self._event(line) for line in reversed(objects))
+        at = next((time for time in times if time is not None), self._now if before is None else before)
+        cell = self._cell(_start(at))
         cell.matches[name] = cell.matches.get(name, 0) + 1
-        at = self._event(line) or self._last_event or self._now
         self._delta.last_matches[name] = max(at, self._delta.last_matches.get(name, 0.0))
 
     def _upstream_of(self, line: _Line) -> str | None:
