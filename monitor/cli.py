@@ -119,7 +119,7 @@ def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
 
         _fail(f'there is no probe "{unknown[0]}"{did_you_mean(unknown[0], loaded.config.probes)}', EXIT_UNKNOWN)
     views = asyncio.run(look_once(loaded.config, names or tuple(item.name for item in loaded.config.enabled())))
-    terminal.show_probes(views, as_json=as_json)
+    terminal.show_probes(views, as_json=as_json, whole=bool(names))
     sys.exit(_worst([view.level.value for view in views]))
 
 

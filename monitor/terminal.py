@@ -17,7 +17,7 @@ from rich.text import Text
 
 from monitor.core.runbook import Severity
 from monitor.core.snapshot import ProbeView
-from monitor.core.words import clean, iso, quantity
+from monitor.core.words import clean, iso, label, quantity
 from monitor.web.api import probe_json
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "magen
 _SIGN = {"ok": "✓", "warn": "!", "fail": "✗", "unknown": "?"}
 
 
-def show_probes(views: Sequence[ProbeView], *, as_json: bool) -> None:
-    """What one look measured."""
+def show_probes(views: Sequence[ProbeView], *, as_json: bool, whole: bool) -> None:
+    """What one look measured; `whole` shows every measurement, not only those with a limit."""
     rows = [probe_json(view) for view in views]
     if as_json:
         _print_json(rows)
     else:
-        _print_probes(Console(highlight=False), rows)
+        _print_probes(Console(highlight=False), rows, whole=whole)
 
 
 def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
@@ -155,43 +155,67 @@ def _print_summary(console: Console, summary: Summary) -> None:
         console.print(Text("not understood: ", style="yellow") + Text(clean(sample)))
 
 
-def _print_probes(console: Console, rows: Sequence[Any]) -> None:
+def _print_probes(console: Console, rows: Sequence[Any], *, whole: bool = False) -> None:
+    """A line for each probe, with the numbers that have a limit; `whole` shows all that was measured."""
     table = Table(box=None, pad_edge=False, header_style="dim")
-    for name in ("", "probe", "level", "reason", "took", "measured"):
-        table.add_column(name, overflow="fold")
+    for name in ("", "probe", "level"):
+        table.add_column(name, no_wrap=True)
+    table.add_column("took", no_wrap=True, justify="right")
+    table.add_column("reason, and what has a limit", overflow="fold", ratio=1)
     for row in rows:
-        level = row["level"]
+        level = row["level"] if row["enabled"] else "disabled"
         took = "" if row["duration_seconds"] is None else quantity("duration_seconds", row["duration_seconds"])
-        said = row["detail"] if row["run_reason"] else ""
-        reason = f"{row['reason']}: {said}" if said else row["reason"]
         table.add_row(
-            Text(_SIGN[level], style=_STYLE[level]),
+            Text(_SIGN[row["level"]], style=_STYLE[row["level"]]),
             Text(row["name"], style="bold"),
-            Text(level if row["enabled"] else "disabled", style=_STYLE[level]),
-            Text(clean(reason)),
+            Text(level, style=_STYLE[row["level"]]),
             Text(took),
-            Text(clean(_measured(row)), style="dim"),
+            _said(row),
         )
     console.print(table)
     for row in rows:
-        if row["advice"] and row["level"] != "ok":
+        if row["advice"] and row["level"] != "ok" and row["enabled"]:
             console.print(Text(f"{row['name']}: ", style="bold") + Text(clean(row["advice"])))
+        if whole:
+            _print_measurements(console, row)
 
 
-def _measured(row: Mapping[str, Any]) -> str:
-    """The measurements, those with a limit first and marked where it was exceeded."""
-    limits: dict[str, str] = {}
-    for condition in row["conditions"]:
-        if condition["holds"]:
-            limits[condition["measurement"]] = condition["text"]
-    names = dict.fromkeys([*(item["measurement"] for item in row["conditions"]), *row["measurements"]])
-    shown = []
-    for name in names:
+def _said(row: Mapping[str, Any]) -> Text:
+    """Why the level is what it is, then the numbers beside their limits."""
+    said = Text()
+    if row["reason"]:
+        detail = f" ({row['detail']})" if row["run_reason"] and row["detail"] else ""
+        said.append(clean(row["reason"] + detail), style=_STYLE[row["level"]])
+    for name in dict.fromkeys(condition["measurement"] for condition in row["conditions"]):
         value = row["measurements"].get(name)
-        if value is not None:
-            mark = f" (over the limit: {limits[name]})" if name in limits else ""
-            shown.append(f"{name} {_number(name, value)}{mark}")
-    return ", ".join(shown)
+        if value is None:
+            continue
+        over = [
+            condition["text"]
+            for condition in row["conditions"]
+            if condition["measurement"] == name and condition["holds"]
+        ]
+        said.append("  " if said else "")
+        said.append(f"{label(name)} {_number(name, value)}", style="dim" if not over else "bold")
+        said.append(f" (over the limit: {over[0]})" if over else "")
+    return said
+
+
+def _print_measurements(console: Console, row: Mapping[str, Any]) -> None:
+    """Everything that one run of a probe brought home."""
+    table = Table(box=None, show_header=False, pad_edge=False)
+    for name, value in row["measurements"].items():
+        table.add_row(Text(f"  {name}", style="dim"), Text(clean(_number(name, value))))
+    for name, good in row["checks"].items():
+        table.add_row(
+            Text(f"  check {clean(name)}", style="dim"),
+            Text("ok" if good else "fail", style=_STYLE["ok" if good else "fail"]),
+        )
+    for name, text in row["details"].items():
+        table.add_row(Text(f"  {clean(name)}", style="dim"), Text(clean(text)))
+    console.print()
+    console.print(Text(row["name"], style="bold"))
+    console.print(table)
 
 
 def _number(name: str, value: Any) -> str:
