@@ -18,6 +18,7 @@ from monitor.core.source import ConfigError, Problem
 
 if TYPE_CHECKING:
     from monitor.core.snapshot import Snapshot
+    from monitor.live import Row
 
 EXIT_OK, EXIT_REFUSED, EXIT_BAD_CONFIG = 0, 1, 2
 EXIT_OF_LEVEL = {"ok": 0, "warn": 1, "fail": 2, "unknown": 3}
@@ -73,7 +74,8 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
 @main.command()
 @config_option
 @json_option
-def check(path: str, *, as_json: bool) -> None:
+@click.option("--live", is_flag=True, help="Also connect, and say what each credential lacks and has too much of.")
+def check(path: str, *, as_json: bool, live: bool) -> None:
     """Say everything that is wrong with the configuration, and how long an outage lasts before it pages."""
     from monitor import terminal
     from monitor.core.patience import report
@@ -86,7 +88,13 @@ def check(path: str, *, as_json: bool) -> None:
         count = len(error.problems)
         _fail(f"{path}: {count} problem{'s' if count > 1 else ''}", EXIT_BAD_CONFIG)
     rows = report(loaded.config, loaded.runbook)
-    terminal.show_check(loaded, rows, as_json=as_json)
+    terminal.show_check(loaded, rows, asyncio.run(_look_live(loaded)) if live else [], as_json=as_json)
+
+
+async def _look_live(loaded: Loaded) -> list[Row]:
+    from monitor.live import look
+
+    return await look(loaded.config)
 
 
 @main.command()

@@ -23,6 +23,7 @@ from monitor.web.api import probe_json
 if TYPE_CHECKING:
     from monitor.core.loading import Loaded
     from monitor.core.patience import Patience
+    from monitor.live import Row
     from monitor.logs.scan import Spec
     from monitor.logs.summary import Summary
 
@@ -59,11 +60,12 @@ def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
     _print_probes(console, answer["probes"])
 
 
-def show_check(loaded: Loaded, rows: Sequence[Patience], *, as_json: bool) -> None:
-    """The configuration is right: its warnings, and how long an outage lasts before it pages."""
+def show_check(loaded: Loaded, rows: Sequence[Patience], live: Sequence[Row], *, as_json: bool) -> None:
+    """The configuration is right: its warnings, how long an outage lasts before it pages, and the credentials tried."""
     if as_json:
         rules = [{name: _finite(value) for name, value in asdict(row).items()} for row in rows]
-        _print_json({"warnings": [str(item) for item in loaded.warnings], "rules": rules})
+        credentials = [asdict(row) for row in live]
+        _print_json({"warnings": [str(item) for item in loaded.warnings], "rules": rules, "credentials": credentials})
         return
     console = Console(highlight=False, soft_wrap=True)
     for warning in loaded.warnings:
@@ -89,6 +91,12 @@ def show_check(loaded: Loaded, rows: Sequence[Patience], *, as_json: bool) -> No
         )
         last = row.scenario
     Console(highlight=False, width=max(console.width, 100)).print(table)
+    if live:
+        console.print()
+        console.print(Text("Credentials, tried now:", style="bold"))
+    for found in live:
+        style = _STYLE["ok" if found.verdict == "fits" else "warn"]
+        console.print(Text(f"{', '.join(found.probes)}: ", style="bold") + Text(clean(found.text), style=style))
     probes = len(loaded.config.enabled())
     console.print()
     console.print(Text(f"{', '.join(loaded.files)}: good; {probes} probes, {len(loaded.runbook.scenarios)} scenarios."))
