@@ -7,16 +7,16 @@ import re
 HIDDEN = "[masked]"
 LONGEST = 300  # characters of a sample; more than a person reads
 
-_KEY = (
-    r"(?:[\w.-]*(?:authorization|cookie|passw(?:or)?d|passwd|secret|token|api[-_]?key|credential|session[-_]?id|assertion"
-    r"|signature)[\w.-]*|\bsid|\bpwd|\botp|\bpin)"
+_KEY = (  # the end of a key whose value opens something; what stands before does not matter
+    r"(?:(?:authorization|cookie|passw(?:or)?d|passwd|secret|token|api[-_]?key|credential|session[-_]?id|assertion"
+    r"|signature)[\w.-]{0,30}|\b(?:sid|pwd|otp|pin))"
 )
 _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern, re.IGNORECASE), replacement)
     for pattern, replacement in (
         (r"-----BEGIN [A-Z ]+-----.*", HIDDEN),
-        (rf'("{_KEY}"\s*:\s*)(?:"(?:[^"\\]|\\.)*+"?|\[[^\]]*+\]?|[^\s,}}\]"]+)', rf'\1"{HIDDEN}"'),
-        (rf'(\\"{_KEY}\\"\s*:\s*)(?:\\"(?:[^"\\]|\\\\.)*+(?:\\")?|[^\s,}}\]"]+)', rf"\1{HIDDEN}"),
+        (rf'({_KEY}"\s*:\s*)(?:"(?:[^"\\]|\\.)*+"?|\[[^\]]*+\]?|[^\s,}}\]"]+)', rf'\1"{HIDDEN}"'),
+        (rf'({_KEY}\\"\s*:\s*)(?:\\"(?:[^"\\]|\\\\.)*+(?:\\")?|[^\s,}}\]"]+)', rf"\1{HIDDEN}"),
         (r"\b((?:set-)?cookie\s*[=:]\s*)[^\"\r\n]+", rf"\1{HIDDEN}"),
         (
             rf"\b({_KEY}\s*[=:]\s*[\"']?)(?:(?:Bearer|Basic|Digest)\s+)?(?!\"?\[masked\])[^\s,;&\"'}}\]\\]+",
@@ -24,9 +24,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         ),
         (r"\b(Bearer|Basic|Digest)\s+(?!\[masked\])[\w.~+/=-]+", rf"\1 {HIDDEN}"),
         (r"\beyJ[\w-]+(?:\.[\w-]*){0,2}", HIDDEN),  # a JSON web token
-        (r"(\w+://)[^\s/@\"']+@", rf"\1{HIDDEN}@"),  # user and password in a URL
-        (r"(/[^\s?\"'<>\\]*|\w\.\w+)\?[^\s\"'<>\\]+", rf"\1?{HIDDEN}"),
-        (r"[\w.+%-]+@[\w-]+(?:\.[\w-]+)+", HIDDEN),
+        (r"(\w{2,20}://)[^\s/@\"']+@", rf"\1{HIDDEN}@"),  # user and password in a URL
+        (r"(/[^\s?\"'<>\\]{0,200}|\w\.\w{1,20})\?[^\s\"'<>\\]+", rf"\1?{HIDDEN}"),
+        (r"[\w.+%-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+", HIDDEN),
         (r"\b(\d{1,3}\.\d{1,3})\.\d{1,3}\.\d{1,3}\b", r"\1.x.x"),
         (r"(?<![\w:.])((?:[0-9a-f]{1,4}:){2})(?:[0-9a-f]{0,4}:){1,5}[0-9a-f]{0,4}(?![\w:])", r"\1x"),
         (r"(?<![\w:])[0-9a-f]{0,4}::(?:[0-9a-f]{1,4}:?){1,6}(?![\w:])", "x::x"),

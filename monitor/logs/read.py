@@ -7,6 +7,7 @@ that does this can die at any time, and the caller asks another one the same aga
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from io import BytesIO
 
 import msgspec
@@ -23,7 +24,7 @@ class Ask(msgspec.Struct, kw_only=True):
 
     `anchor` are the bytes before `offset` as they were when they were read. `skip` says that `offset` lies inside a line
     that was counted already. `final` says that nothing more will be written, so a last line without its newline counts.
-    `hostile` counts one line without looking at it. With `since`, nothing is read: the answer is the offset of the
+    `hostile` counts one line without looking at it, `careful` goes line by line and announces each. With `since`, nothing is read: the answer is the offset of the
     first line at or after that event time. `now` and `since` are seconds since 1970.
     """
 
@@ -34,6 +35,7 @@ class Ask(msgspec.Struct, kw_only=True):
     skip: bool = False
     final: bool = False
     hostile: bool = False
+    careful: bool = False
     lines: int | None = None
     until: int | None = None
     now: float = 0.0
@@ -54,8 +56,11 @@ class Answer(msgspec.Struct, kw_only=True):
     failed: str = ""  # our own mistake, by its name and place
 
 
-def read(fd: int, scanner: Scanner, ask: Ask) -> Answer:
-    """Read what `ask` says from an open file. OSError where it cannot be read."""
+def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | None = None) -> Answer:
+    """Read what `ask` says from an open file, calling `begin_line` before each line if it asks for care.
+
+    OSError where the file cannot be read.
+    """
     if os.pread(fd, len(ask.anchor), ask.offset - len(ask.anchor)) != ask.anchor:
         return Answer(offset=ask.offset, moved=True)
     first = os.pread(fd, ANCHOR_BYTES, ask.offset)
@@ -63,9 +68,11 @@ def read(fd: int, scanner: Scanner, ask: Ask) -> Answer:
     reader = _Reader(fd, ask)
     left = ask.lines if ask.lines is not None else 2**62
     while reader.offset - ask.offset < ask.limit and left > 0:
-        lines = reader.next(left)
+        lines = reader.next(1 if ask.careful else left)
         if lines is None:
             break
+        if ask.careful and begin_line and (lines or reader.oversize):
+            begin_line()
         left -= len(lines)
         if reader.oversize:
             left -= 1

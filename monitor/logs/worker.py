@@ -1,8 +1,8 @@
 """Runs the scan in a child process, because one backtracking pattern or huge line holds the interpreter for seconds.
 
 The child is given an open file with each question and answers with counts; it keeps nothing. It is killed when a
-question takes over two seconds, replaced when it dies, and the line that did it is found by halving, counted and passed
-over. It dies with its parent: its standard input, a socket, ends; and an alarm bounds the longest it can be deaf to that.
+question takes over two seconds, and replaced when it dies. The line that did it is found by asking again with care, when
+the child says of each line that it begins; that line is counted and passed over. It dies with its parent: its standard input, a socket, ends; and an alarm bounds the longest it can be deaf to that.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import struct
 import subprocess
 import sys
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -24,20 +25,24 @@ from monitor.logs.read import Answer, Ask, find, read
 from monitor.logs.scan import Scanner, Spec
 
 BLOCK_SECONDS = 2.0  # a stretch that takes longer holds a hostile line
-PIECE_SECONDS = 0.25  # while halving; a line is given up only after BLOCK_SECONDS of its own
+LINE_SECONDS = 1.0  # one line
 START_SECONDS = 30.0
 STARVED_MOST = 10  # times so long is waited for a child that gets no processor
 ALARM_SECONDS = 30.0  # the child ends itself: its parent may be gone
 CHILD_BYTES = 512 * 2**20  # of address space
-PIECE_LINES, SHORT_LINE_BYTES = 4096, 64
 
 _LENGTH = struct.Struct("!I")
+_EMPTY = _LENGTH.pack(0)  # from the child: ready, or about to begin a line
 _ASK = msgspec.msgpack.Decoder(Ask)
 _ANSWER = msgspec.msgpack.Decoder(Answer)
 
 
 class ChildLost(Exception):
-    """The child did not answer: it was killed because it took too long, or it died."""
+    """The child did not answer. `is_proof`: because of what it was given, and not because somebody killed it."""
+
+    def __init__(self, message: str, *, is_proof: bool = False) -> None:
+        super().__init__(message)
+        self.is_proof = is_proof
 
 
 class Unreadable(Exception):
@@ -51,6 +56,7 @@ class Worker:
         self.restarts = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
+        self._begun_lines = 0  # by the child, where it was asked to be careful
 
     @property
     def pid(self) -> int | None:
@@ -80,42 +86,46 @@ class Worker:
         try:
             self._socket.settimeout(seconds)
             socket.send_fds(self._socket, [_LENGTH.pack(len(message)) + message], [fd])
-            answer = _ANSWER.decode(self._receive(seconds))
+            self._begun_lines = 0
+            while not (reply := self._receive(seconds)):
+                self._begun_lines += 1
+            answer = _ANSWER.decode(reply)
         except (OSError, msgspec.DecodeError) as error:  # TimeoutError is an OSError
             self.stop()
             self.restarts += 1
-            raise ChildLost(str(error)) from error
+            raise ChildLost(str(error), is_proof=isinstance(error, TimeoutError)) from error
         if answer.unreadable:
             raise Unreadable(answer.unreadable)
         if answer.failed:
-            raise ChildLost(answer.failed)
+            raise ChildLost(answer.failed, is_proof=True)
         return answer
 
     def _around(self, fd: int, ask: Ask) -> Answer:
-        """A stretch that the child was lost on, up to the line that did it, which is counted and passed over."""
-        whole: Answer | None = None
-        lines = min(PIECE_LINES, max(1, ask.limit // SHORT_LINE_BYTES))
-        near = False  # whether the line is known to be among the next `lines`
-        while True:
-            piece = msgspec.structs.replace(ask, lines=lines)
+        """A stretch that the child was lost on: all before the line that did it, and that line counted and passed over."""
+        replace = msgspec.structs.replace
+        begun = 0
+        for _ in range(3):
             try:
-                part = self.ask(fd, piece, PIECE_SECONDS if lines > 1 else BLOCK_SECONDS)
-            except ChildLost:
-                near = True
-                if lines > 1:
-                    lines //= 2
-                    continue
-                part = self.ask(fd, msgspec.structs.replace(piece, hostile=True), BLOCK_SECONDS)
-                return _joined(whole, part)
-            if part.moved:
-                return part  # the file was cut: nothing of this stretch counts
-            whole = _joined(whole, part)
-            if part.offset == ask.offset:
-                return whole
-            ask = msgspec.structs.replace(
-                ask, offset=part.offset, anchor=part.anchor, skip=part.skip, last_event=part.delta.last_event
-            )
-            lines = max(1, lines // 2) if near else lines
+                return self.ask(fd, replace(ask, careful=True), LINE_SECONDS)
+            except ChildLost as lost:
+                is_again = begun == self._begun_lines
+                begun = self._begun_lines
+                if begun and (lost.is_proof or is_again):
+                    break
+        else:
+            raise ChildLost("the reading process dies again and again")
+        before = self.ask(fd, replace(ask, lines=begun - 1), BLOCK_SECONDS) if begun > 1 else None
+        if before and before.moved:
+            return before  # the file was cut: nothing of this stretch counts
+        if before:
+            last_event = before.delta.last_event
+            ask = replace(ask, offset=before.offset, anchor=before.anchor, skip=before.skip, last_event=last_event)
+        answer = self.ask(fd, replace(ask, lines=1, hostile=True), BLOCK_SECONDS)
+        if before and not answer.moved:
+            before.delta.add(answer.delta)
+            before.delta.add_buckets(answer.delta.buckets)
+            answer.delta = before.delta
+        return answer
 
     def _receive(self, seconds: float) -> bytes:
         """The next message. TimeoutError when the child has worked for so long, not when it was kept from working."""
@@ -172,14 +182,6 @@ class Worker:
             self._child = None
 
 
-def _joined(first: Answer | None, then: Answer) -> Answer:
-    if first is not None:
-        first.delta.add(then.delta)
-        first.delta.add_buckets(then.delta.buckets)
-        then.delta = first.delta
-    return then
-
-
 def _exactly(connection: socket.socket, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
@@ -190,12 +192,15 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def answer(fd: int, ask: Ask, scanner: Scanner) -> Answer:
-    """What the child says to a question about an open file. Our own mistakes become words."""
+def answer(fd: int, ask: Ask, scanner: Scanner, begin_line: Callable[[], None]) -> Answer:
+    """What the child says to a question about an open file. Our own mistakes become words.
+
+    `begin_line` is called before each line if the question asks for care.
+    """
     try:
         if ask.since is not None:
             return Answer(offset=find(fd, scanner, ask.since))
-        return read(fd, scanner, ask)
+        return read(fd, scanner, ask, begin_line)
     except OSError as error:
         return Answer(unreadable=error.strerror or str(error))
     except (Exception, MemoryError) as error:  # whatever a line made us do wrong, that line is passed over
@@ -211,7 +216,7 @@ def main() -> None:
     with contextlib.suppress(OSError):
         os.nice(5)  # catching up must not slow the parent's probes
     connection = socket.socket(fileno=os.dup(0))
-    connection.sendall(_LENGTH.pack(0))
+    connection.sendall(_EMPTY)
     scanners: dict[bytes, Scanner] = {}
     with contextlib.suppress(ConnectionError):
         while True:
@@ -223,7 +228,7 @@ def main() -> None:
             signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS)
             if ask.spec not in scanners:
                 scanners[ask.spec] = Scanner(msgspec.msgpack.decode(ask.spec, type=Spec))
-            reply = msgspec.msgpack.encode(answer(fds[0], ask, scanners[ask.spec]))
+            reply = msgspec.msgpack.encode(answer(fds[0], ask, scanners[ask.spec], lambda: connection.sendall(_EMPTY)))
             signal.setitimer(signal.ITIMER_REAL, 0)
             for fd in fds:
                 os.close(fd)
