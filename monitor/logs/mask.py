@@ -19,7 +19,7 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = tuple(
         (rf'({_KEY}\\"\s*:\s*)(?:\\"(?:[^"\\]|\\\\.)*+(?:\\")?|[^\s,}}\]"]+)', rf"\1{HIDDEN}"),
         (r"\b((?:set-)?cookie\s*[=:]\s*)[^\"\r\n]+", rf"\1{HIDDEN}"),
         (
-            rf"\b({_KEY}\s*[=:]\s*[\"']?)(?:(?:Bearer|Basic|Digest)\s+)?(?!\"?\[masked\])[^\s,;&\"'}}\]\\]+",
+            rf"({_KEY}\s*[=:]\s*[\"']?)(?:(?:Bearer|Basic|Digest)\s+)?(?!\"?\[masked\])[^\s,;&\"'}}\]\\]+",
             rf"\1{HIDDEN}",
         ),
         (r"\b(Bearer|Basic|Digest)\s+(?!\[masked\])[\w.~+/=-]+", rf"\1 {HIDDEN}"),
