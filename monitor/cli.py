@@ -183,8 +183,10 @@ class _Sandbox(click.Group):
     """The sandbox's commands, imported when they are used."""
 
     def _group(self) -> click.Group:
-        from monitor.sandbox.commands import sandbox
-
+        try:
+            from monitor.sandbox.commands import sandbox
+        except ModuleNotFoundError as error:
+            raise click.ClickException(f"the sandbox is not installed here ({error.name} is missing)") from error
         return sandbox
 
     def list_commands(self, ctx: click.Context) -> list[str]:
