@@ -70,8 +70,8 @@ async def look(config: Config) -> list[Row]:
 def _target(probe: ProbeConfig) -> str:
     """What the probes of one credential have in common. Holds secrets: never shown."""
     options: Any = probe.options
-    if probe.type.name in {"redis", "replay", "bullmq"}:
-        return f"redis {options.url.get_secret_value()}"
+    if probe.type.name in {"redis", "replay", "bullmq", "postgres"}:
+        return str(options.url.get_secret_value())
     if probe.type.name in {"log", "settings"}:
         return f"file {options.path}"
     return f"{probe.name} alone"
@@ -266,7 +266,7 @@ async def _look_at_file(probes: Sequence[ProbeConfig]) -> list[Finding]:
         return [(Verdict.LACKS, f"read access to {path}")]
     if await asyncio.to_thread(os.access, path, os.W_OK):
         who = "the monitor runs as root" if os.geteuid() == 0 else "the monitor's user may write it"
-        return [(Verdict.TOO_MUCH, f"{path} is evidence after a security incident, and {who}")]
+        return [(Verdict.TOO_MUCH, f"write access to {path}, which may be evidence one day: {who}")]
     return []
 
 
