@@ -21,7 +21,11 @@ ENVIRONMENT = {
 WELL: Mapping[str, float] = {
     "memory_used_ratio": 0.2, "clients_used_ratio": 0.1, "evicted_keys_per_second": 0.0, "ping_seconds": 0.001,
     "connections_used_ratio": 0.1, "duration_seconds": 0.1, "certificate_left_seconds": 9e6, "age_seconds": 10.0,
-    "error_ratio": 0.001, "latency_mean_seconds": 0.1, "matches": 0.0,
+    "error_ratio": 0.001, "latency_mean_seconds": 0.1, "matches": 0.0, "unexplained_age_seconds": 10.0,
+    "retention_left_seconds": 2e5, "oddities": 0.0, "evicts": 0.0, "pool_used_ratio": 0.1, "deadlocks_per_second": 0.0,
+    "slots_retained_bytes": 0.0, "oldest_waiting_seconds": 0.0, "delayed_overdue_seconds": 0.0, "failed_recently": 0.0,
+    "paused": 0.0, "workerless": 0.0, "stalled": 0.0, "value": 1.0, "ratio": 0.1, "cpu_ratio": 0.1,
+    "memory_host_ratio": 0.1, "as_expected": 1.0, "silent_seconds": 1.0,
 }  # fmt: skip
 World = Callable[[str, float], Result]
 

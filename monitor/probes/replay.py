@@ -133,7 +133,9 @@ class EvidenceOptions(Options):
     enqueued: Named | None = Field(default=None, description="Jobs that events have lately become, as a rate.")
     errors: Named | None = Field(default=None, description="Seconds since the log last told of a failed subscription.")
     success: Named | None = Field(default=None, description="Seconds since the log last told of an event received.")
-    replay_all: Named | None = Field(default=None, description="1 while SF_EVENTS_REPLAY is ALL.")
+    replay_latest: Named | None = Field(
+        default=None, description="1 while SF_EVENTS_REPLAY is LATEST, 0 while it is something else."
+    )
 
     def references(self) -> Mapping[str, Reference]:
         """Those that are given, by their place."""
@@ -297,8 +299,8 @@ def _follow(options: ReplayOptions, memory: Memory, evidence: Evidence, now: flo
     """Keep in mind what the evidence says of more than this moment."""
     if evidence.number("enqueued"):
         memory.enqueued_at = evidence.taken_at("enqueued")
-    if (replaying := evidence.number("replay_all")) is not None:
-        memory.all_since = (memory.all_since or now) if replaying > 0 else None
+    if (latest := evidence.number("replay_latest")) is not None:
+        memory.all_since = None if latest else memory.all_since or now
     # A count taken soon after an id moved may still lack the events that moved it. It may fall: it is of 24 hours.
     settled_at = memory.moved_at + options.stale_after
     delivered, taken_at = evidence.number("delivered"), evidence.taken_at("delivered")

@@ -170,7 +170,7 @@ _TABLE = (
     Outage("postgres", "PostgreSQL is killed", "database", P1, _kill_postgres, _start_postgres),
     Outage("postgres-connections", "Every connection slot of PostgreSQL is taken", "database", P2,
            _take_slots, _leave_slots),
-    Outage("events", "Platform events stop coming while orders wait", "salesforce-events", P3,
+    Outage("events", "Platform events stop coming while orders wait", "salesforce-events", P2,
            _events(False), _events(True)),
     Outage("whmcs", "WHMCS refuses connections", "whmcs", P2, _site("whmcs", False), _site("whmcs", True)),
     Outage("whmcs-maintenance", "WHMCS shows its maintenance page", "whmcs", P2, _whmcs("maintenance"), _whmcs(None)),

@@ -47,15 +47,21 @@ class Places:
 
 def addresses(
     *, portal: str, log: str, redis: str, database: str, egress: str, whmcs: str, whmcs_identifier: str,
-    whmcs_secret: str, salesforce: str, freebit: str,
+    whmcs_secret: str, salesforce: str, salesforce_key: str, freebit: str,
 ) -> Addresses:  # fmt: skip
     """The addresses of the sandbox's parts, under the names that the shipped probes.yaml has for them."""
     return Addresses(
         plain={
             "PORTAL_URL": portal, "BFF_URL": portal, "BFF_LOG": log, "REDIS_URL": redis, "EGRESS_TARGET": egress,
-            "WHMCS_API_URL": whmcs, "SF_INSTANCE_URL": salesforce, "FREEBIT_TARGET": freebit, "CERTIFICATES": "false",
+            "WHMCS_API_URL": whmcs, "SF_INSTANCE_URL": salesforce, "SF_LOGIN_URL": salesforce,
+            "SF_MONITOR_LOGIN": "true", "SF_MONITOR_USERNAME": "monitor@sandbox.example", "FREEBIT_URL": freebit,
+            "CERTIFICATES": "false",
+            "BFF_PROCESS": "monitor[.]sandbox[.]bff", "BFF_ENV_FILE": str(Path(log).with_name("bff.env")),
         },
-        secret={"DATABASE_URL": database, "WHMCS_API_IDENTIFIER": whmcs_identifier, "WHMCS_API_SECRET": whmcs_secret},
+        secret={
+            "DATABASE_URL": database, "WHMCS_API_IDENTIFIER": whmcs_identifier, "WHMCS_API_SECRET": whmcs_secret,
+            "SF_MONITOR_CLIENT_ID": "sandbox-monitor", "SF_MONITOR_PRIVATE_KEY": salesforce_key,
+        },
     )  # fmt: skip
 
 
@@ -115,7 +121,11 @@ def _probe_time(where: Where, value: str) -> str | None:
         return pace.written(pace.beat(parse_delay(value)))
     if where[-1] == "retry_interval":
         return pace.written(parse_delay(value) * pace.RETRY_SCALE)
-    if where[-1] == "window":
+    if where[-1] in {"stale_after", "older_than"}:
+        return pace.written(pace.age(parse_delay(value)))
+    if where[-1] == "silent_after":
+        return pace.written(pace.age(parse_delay(value)))
+    if where[-1] in {"window", "failed_window"}:
         return pace.written(pace.window(parse_delay(value)))
     if {"warn", "fail"} & set(where) and _AGE.search(value):
         return json.dumps(_AGE.sub(_aged, value))

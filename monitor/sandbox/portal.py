@@ -30,6 +30,7 @@ from monitor.sandbox.vendors import Freebit, Salesforce, Whmcs
 ROOT = Path(__file__).resolve().parents[2]
 REQUESTS_PER_SECOND = 25.0
 REDIS_BYTES = 32 * 2**20
+SETTINGS = "SF_EVENTS_ENABLED=true\nSF_EVENTS_REPLAY=LATEST\nAUTH_BLACKLIST_FAIL_CLOSED=false\n"  # of the BFF
 POSTGRES_CONNECTIONS = 30
 READY_SECONDS = 20.0
 
@@ -266,7 +267,7 @@ class Portal:
             database=self.database_url("monitor"), egress=f"127.0.0.1:{self.egress_port}",
             whmcs=f"{self.sites['whmcs'].outside}/includes/api.php", whmcs_identifier=self.whmcs.identifier,
             whmcs_secret=self.whmcs.secret, salesforce=self.sites["salesforce"].outside,
-            freebit=f"127.0.0.1:{self.sites['freebit'].outside_port}",
+            salesforce_key=self.salesforce.private_key(), freebit=f"{self.sites['freebit'].outside}/emptool/api/authOem/",
         )  # fmt: skip
 
     # ── Life ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -287,6 +288,7 @@ class Portal:
         for left in (self.redis.folder, self.logs):
             shutil.rmtree(left, ignore_errors=True)
         self.logs.mkdir()
+        (self.logs / "bff.env").write_text(SETTINGS)
         for port in self._ports:
             stack.callback(port.release)
         self.guarded = Guarded()

@@ -11,12 +11,14 @@ import random
 import re
 import time
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from email import message_from_bytes
 from email.policy import HTTP
 from typing import Any, Literal
 from urllib.parse import parse_qs
 
+from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -25,6 +27,7 @@ from starlette.routing import Route
 API_VERSION = "62.0"
 EVENT_SECONDS = 1.0  # between two orders that Salesforce approves
 LONG_POLL_SECONDS = 10.0
+PATIENCE_SECONDS = 300.0  # after which somebody activates an order by hand
 Trouble = Literal["maintenance", "credentials", "ip"]
 
 _MAINTENANCE = """<!DOCTYPE html><html><head><title>Down for Maintenance</title></head><body>
@@ -109,6 +112,7 @@ class Salesforce:
         self._replay_id = 12_907_414  # an opaque position; not contiguous
         self._tokens: set[str] = set()
         self._came = asyncio.Event()
+        self._subscribed = asyncio.Event()
         self._delivered = 0
         data = f"/services/data/v{API_VERSION}"
         self.app = Starlette(
@@ -123,15 +127,25 @@ class Salesforce:
             ]
         )
 
+    @staticmethod
+    def private_key() -> str:
+        """A new key, in PEM, for the monitor to sign its logins with."""
+        key = rsa.generate_private_key(65537, 2048)
+        return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+
     def waiting(self, before: float = float("inf")) -> int:
         """How many orders are `Activating`, last changed before this wall time."""
         return sum(order.modified < before for order in self._orders.values() if order.status == "Activating")
 
     async def approve(self) -> None:
-        """Approve an order every second, for ever."""
+        """Approve an order every second, for ever, once somebody listens: an event from before is lost on him."""
+        await self._subscribed.wait()
         while True:
             self._replay_id += random.randint(1, 9)
             order = f"801{random.randrange(10**12):012d}"
+            self._orders = {
+                key: one for key, one in self._orders.items() if time.time() - one.modified < PATIENCE_SECONDS
+            }
             self._orders[order] = _Order()
             self._events = [*self._events[-999:], (self._replay_id, order)]
             self._came.set()
@@ -174,8 +188,15 @@ class Salesforce:
         soql = request.query_params.get("q", "")
         if not soql.upper().startswith("SELECT "):
             return JSONResponse([{"message": "unexpected token", "errorCode": "MALFORMED_QUERY"}], 400)
+        records = [self._aggregate(_before(soql))] if " oldest " in soql else []
         size = self.waiting(_before(soql)) if "Activating" in soql else 3
-        return JSONResponse({"totalSize": size, "done": True, "records": []})
+        return JSONResponse({"totalSize": len(records) or size, "done": True, "records": records})
+
+    def _aggregate(self, before: float) -> dict[str, Any]:
+        """The record of `SELECT COUNT(Id) waiting, MIN(LastModifiedDate) oldest …`."""
+        modified = [order.modified for order in self._orders.values() if order.modified < before]
+        oldest = datetime.fromtimestamp(min(modified), UTC).strftime("%Y-%m-%dT%H:%M:%S.000+0000") if modified else None
+        return {"attributes": {"type": "AggregateResult"}, "waiting": len(modified), "oldest": oldest}
 
     async def _create(self, request: Request) -> Response:
         """A new order of the portal is a draft, which somebody will look at: no event yet."""
@@ -193,6 +214,7 @@ class Salesforce:
         """The events after the replay id `after` (-1: only new ones), or none after a while: the keep-alive."""
         after = int(request.query_params.get("after", "-1"))
         after = self._replay_id if after == -1 else after
+        self._subscribed.set()
         deadline = time.monotonic() + LONG_POLL_SECONDS
         while time.monotonic() < deadline:
             found = [event for event in self._events if event[0] > after] if self.events_flow else []

@@ -137,7 +137,7 @@ EVIDENCE = {
     "enqueued": "queue.added[provisioning]",
     "errors": "log.ages[refused]",
     "success": "log.ages[event]",
-    "replay_all": "settings.replay_all",
+    "replay_latest": "settings.as_expected[SF_EVENTS_REPLAY]",
 }
 
 
@@ -149,7 +149,7 @@ def evidence(now: float, *without: str, **said: float) -> dict[str, Sample]:
         "limits": {"delivered": said.get("delivered", 100.0)},
         "queue": {"added": {"provisioning": said.get("added", 0.0)}},
         "log": {"ages": ages} if ages else {},
-        "settings": {"replay_all": said.get("replay_all", 0.0)},
+        "settings": {"as_expected": {"SF_EVENTS_REPLAY": said.get("latest", 1.0)}},
     }
     return {name: Sample(now, values) for name, values in measured.items() if name not in without}
 
@@ -312,14 +312,14 @@ async def test_an_id_that_goes_backwards_or_is_written_otherwise_deserves_a_look
 
 
 async def test_replaying_everything_is_fine_for_a_time(quiet: Held) -> None:
-    assert [odd((await told(quiet, HOUR, replay_all=1.0))[1]) for _ in range(4)] == [
+    assert [odd((await told(quiet, HOUR, latest=0.0))[1]) for _ in range(4)] == [
         set(),
         set(),
         set(),
         {"replay-all"},
     ]
     assert odd((await told(quiet, 60.0, "settings"))[1]) == {"replay-all"}
-    assert odd((await told(quiet, 60.0, replay_all=0.0))[1]) == set()
+    assert odd((await told(quiet, 60.0, latest=1.0))[1]) == set()
 
 
 async def test_jobs_without_an_id_that_moves_deserve_a_look(quiet: Held, client: Redis) -> None:

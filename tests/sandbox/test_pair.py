@@ -19,15 +19,16 @@ from monitor.probes import discover
 from monitor.sandbox import pace, pair
 from monitor.sandbox.outages import OUTAGES
 from monitor.sandbox.portal import ROOT
+from monitor.sandbox.vendors import Salesforce
 
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 ADDRESSES = pair.addresses(
     portal="http://127.0.0.1:4000", log="/tmp/combined.log", redis="redis://127.0.0.1:6379/0",
     database="postgresql://monitor:canary-db@127.0.0.1:5432/postgres", egress="127.0.0.1:1",
     whmcs="http://127.0.0.1:2/includes/api.php", whmcs_identifier="canary-id", whmcs_secret="canary-secret",
-    salesforce="http://127.0.0.1:3", freebit="127.0.0.1:4",
+    salesforce="http://127.0.0.1:3", salesforce_key=Salesforce.private_key(), freebit="http://127.0.0.1:4/api/",
 )  # fmt: skip
-TIMES = {"interval", "retry_interval", "back_off", "timeout", "window", "for", "unresolved", "respond", "update_every", "monitor", "reopen_within"}  # fmt: skip
+TIMES = {"interval", "silent_after", "failed_window", "retry_interval", "back_off", "timeout", "window", "stale_after", "older_than", "for", "unresolved", "respond", "update_every", "monitor", "reopen_within"}  # fmt: skip
 SHIPPED = {
     "REDIS_URL": "redis://r", "DATABASE_URL": "postgresql://d/d", "PORTAL_URL": "https://p", "WHMCS_API_URL": "https://w",
     "WHMCS_API_IDENTIFIER": "i", "WHMCS_API_SECRET": "s", "SF_INSTANCE_URL": "https://s",

@@ -157,6 +157,7 @@ async def test_salesforce_answers_as_documented() -> None:
     query = {"q": "SELECT COUNT() FROM Order WHERE Activation_Status__c = 'Activating'"}
     data = "/services/data/v62.0"
     async with app_client(salesforce.app) as client:
+        assert (await client.get("/sandbox/events", params={"after": "0"})).json()[0]["order"].startswith("801")
         (version,) = (await client.get("/services/data/")).json()
         assert set(version) == {"label", "url", "version"}
         refused = await client.get(f"{data}/limits")
@@ -170,7 +171,11 @@ async def test_salesforce_answers_as_documented() -> None:
         assert (await client.get(f"{data}/query", params=query, headers=signed)).json()["totalSize"] == 1
         older = {"q": f"{query['q']} AND LastModifiedDate < 2026-01-01T00:00:00Z"}
         assert (await client.get(f"{data}/query", params=older, headers=signed)).json()["totalSize"] == 0
-        assert (await client.get("/sandbox/events", params={"after": "0"})).json()[0]["order"].startswith("801")
+        oldest = {
+            "q": f"SELECT COUNT(Id) waiting, MIN(LastModifiedDate) oldest {query['q'].removeprefix('SELECT COUNT() ')}"
+        }
+        (record,) = (await client.get(f"{data}/query", params=oldest, headers=signed)).json()["records"]
+        assert (record["waiting"], record["oldest"].endswith(".000+0000")) == (1, True)
     approving.cancel()
 
 
