@@ -9,9 +9,13 @@ from dataclasses import replace
 from monitor.clock import SystemClock
 from monitor.core import evidence, level
 from monitor.core.config import Config, FailAfter, ProbeConfig
+from monitor.core.evidence import Measured
 from monitor.core.level import ProbeState
+from monitor.core.probe import Outcome, Result
 from monitor.core.snapshot import ProbeView
 from monitor.runner import Runner
+
+RATE_SECONDS = 1.0  # between the two runs that a rate takes
 
 
 async def look_once(config: Config, names: Sequence[str]) -> list[ProbeView]:
@@ -24,7 +28,7 @@ async def look_once(config: Config, names: Sequence[str]) -> list[ProbeView]:
         for ring in _rings(config, names):
             known = [(view.config, view.result) for view in views.values()]
             measured = evidence.measured(known, clock.now())
-            results = await asyncio.gather(*(runner.run(item, measured=measured) for item in ring))
+            results = await asyncio.gather(*(_look(runner, item, measured) for item in ring))
             for item, result in zip(ring, results, strict=True):
                 needs = {name: states[name] for name in item.needs if name in states}
                 # The need ran before the dependent, on purpose; its word counts as if it had been asked after.
@@ -40,6 +44,16 @@ async def look_once(config: Config, names: Sequence[str]) -> list[ProbeView]:
     finally:
         await runner.close()
     return [views[name] for name in names if name in views]
+
+
+async def _look(runner: Runner, config: ProbeConfig, measured: Measured) -> Result:
+    """One run; and a second one where a limit is on a rate, which takes two."""
+    result = await runner.run(config, measured=measured)
+    limits = [condition.holds(result.measurements) for condition in (*config.warn, *config.fail)]
+    if result.outcome is not Outcome.SUCCESS or result.quiet is not None or None not in limits:
+        return result
+    await asyncio.sleep(RATE_SECONDS)
+    return await runner.run(config, result.cursor, measured)
 
 
 def _later(state: ProbeState, mono: float) -> float | None:

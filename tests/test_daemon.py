@@ -346,3 +346,9 @@ def test_probe_looks_once_and_its_exit_code_is_the_worst_level(
     assert typo.returncode == 3
     assert 'did you mean "redis"?' in typo.stderr
     assert not (daemon.folder / "state.db").exists()
+
+
+def test_probe_looks_twice_where_a_limit_is_on_a_rate(make_daemon: MakeDaemon) -> None:
+    daemon = make_daemon(probes={"redis": {**REDIS, "warn": "evicted_keys_per_second > 0"}})
+    daemon.write()
+    assert daemon.run("probe", "redis").returncode == 0

@@ -81,7 +81,7 @@ async def _receivers(wire: Wire, incident: str, timeout_seconds: float) -> list[
     """To whom Alertmanager routes the page; none if it does not show it in time."""
     try:
         async with asyncio.timeout(timeout_seconds):
-            while not (held := await _held(wire, incident)):
+            while not (held := await _held(wire, incident)):  # noqa: ASYNC110 (Alertmanager tells nobody when)
                 await asyncio.sleep(LOOK_SECONDS)
     except TimeoutError:
         return []

@@ -18,6 +18,7 @@ from monitor.core.probe import Options, ProbeType
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Runbook
 from monitor.core.scrub import SHORTEST
+from monitor.core.scrub import scrub
 from monitor.core.source import ConfigError, Document, Path, Problem, parse
 
 __all__ = ["ConfigError", "Loaded", "Problem", "Read", "load"]
@@ -49,7 +50,8 @@ def load(path: str, text: str | bytes, *, types: Mapping[str, ProbeType], env: M
     runbook, problems, warnings = _runbook(reader, config, env)
     problems = [*document.problems, *reader.problems, *problems]
     if problems or config is None or runbook is None:
-        raise ConfigError(problems)
+        # The runbook's path may come from the wrong variable.
+        raise ConfigError([replace(problem, file=scrub(problem.file, reader.secrets)) for problem in problems])
     return Loaded(config, runbook, tuple(sorted({*reader.warnings, *warnings})), tuple(dict.fromkeys(reader.files)))
 
 
