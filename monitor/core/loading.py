@@ -17,8 +17,7 @@ from monitor.core.playbook import read_runbook
 from monitor.core.probe import Options, ProbeType
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Runbook
-from monitor.core.scrub import SHORTEST
-from monitor.core.scrub import scrub
+from monitor.core.scrub import SHORTEST, scrub
 from monitor.core.source import ConfigError, Document, Path, Problem, parse
 
 __all__ = ["ConfigError", "Loaded", "Problem", "Read", "load"]
