@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import glob
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
@@ -84,6 +85,8 @@ class Journal:
         self._expanded_at = float("-inf")
         self._restored: dict[str, State] = {}
         self._held: object = None
+        self._at_rest = False  # nothing is left to read or to find out
+        self._is_pattern = glob.has_magic(self.path)
         self._changed = False
         self._save_due = float("-inf")
         self._frozen: tuple[Delta, tuple[int, int]] = (self.published, self.published_lost)
@@ -104,10 +107,16 @@ class Journal:
         self._restored = saved.followers
         self.published, self.published_lost = _copy(saved.totals), _lost(saved.followers.values())
 
-    def look(self) -> None:
-        """Find out what is new, in all files."""
+    def look(self) -> bool:
+        """Find out what is new, in all files. False where nothing at all has happened: that has to be cheap."""
         now, wall = self.monotonic(), self.wall()
-        if now - self._expanded_at >= GLOB_SECONDS:
+        if self._is_pattern and now - self._expanded_at >= GLOB_SECONDS:
+            self._expand(now)
+        stirring = [follower for follower in self.followers.values() if not follower.is_still()]
+        if not stirring and self._at_rest:
+            self.looked_at = self.caught_up_at = now
+            return False
+        if not self.followers:
             self._expand(now)
         for follower in self.followers.values():
             follower.poll(now, wall)
@@ -121,6 +130,7 @@ class Journal:
         self._changed |= held != self._held
         self._held = held
         self._look_over(now)
+        return True
 
     def advance(self) -> bool:
         """Read one stretch of the file that was first to have something new. False if there was nothing."""
@@ -265,7 +275,8 @@ class Journal:
     def _look_over(self, now: float) -> None:
         self.looked_at = now
         self.lag_bytes = sum(follower.lag_bytes for follower in self.followers.values())
-        if all(follower.pending(now) is None for follower in self.followers.values()):
+        self._at_rest = all(follower.pending(now) is None for follower in self.followers.values())
+        if self._at_rest:
             self.caught_up_at = now
 
     # ---- anywhere
@@ -277,6 +288,7 @@ class Journal:
                 taken = set(self._wanted.values())
                 label = next(one for one in (name, *(f"{name}_{n}" for n in range(2, 1000))) if one not in taken)
                 self._wanted[pattern] = label
+                self._at_rest = False
         return all(pattern in self.spec.patterns for pattern in patterns.values())
 
     def families(self) -> Sequence[Family]:
@@ -337,6 +349,16 @@ def _lost(states: Iterable[State]) -> tuple[int, int]:
     for state in states:
         bytes_, gaps = bytes_ + state.lost_bytes, gaps + state.gaps
     return bytes_, gaps
+
+
+def _survive(journal: Journal, step: Callable[[], bool]) -> bool:
+    """What `step` says; False if it fails, which the journal then says of itself: one log must not end the others."""
+    try:
+        return step()
+    except Exception as error:
+        journal.problem = f"reading failed: {type(error).__name__}"
+        log.exception("log_reading_failed", path=journal.path)
+        return False
 
 
 class Desk:
@@ -415,12 +437,10 @@ class Desk:
 
     def _round(self, journals: Sequence[Journal]) -> bool:
         """Look at all logs and read for a while, each in its turn. True while something is left."""
-        for journal in journals:
-            journal.look()
+        left = [journal for journal in journals if _survive(journal, journal.look)]
         until = self.clock.monotonic() + ROUND_SECONDS
-        left = list(journals)
         while left and self.clock.monotonic() < until:
-            left = [journal for journal in left if journal.advance()]
+            left = [journal for journal in left if _survive(journal, journal.advance)]
         return bool(left)
 
     async def _save(self, journal: Journal, opening: Opening, blob: bytes) -> None:

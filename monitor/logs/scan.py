@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
+from operator import itemgetter
 from typing import Any, Literal
 from zoneinfo import ZoneInfo
 
@@ -59,6 +60,7 @@ _DIRT = b"\0\r\n \t\xef\xbb\xbf"  # around a line: NULs of a hole, a byte order 
 _JSON = json.JSONDecoder(strict=False)
 _UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last two are no DecodeError of msgspec
 
+_ISO_SECONDS = len("2026-11-23T17:06:37Z")
 _EDGES_MOST = 64
 _NO_LATENCY = -(2**40)
 
@@ -171,6 +173,13 @@ class _Memo(dict[Any, Any]):
         return value
 
 
+class _Codes(_Memo):
+    """The same for latencies: fractions hardly ever come twice, so they are not kept."""
+
+    def __missing__(self, key: Any) -> Any:
+        return self.work_out(key) if key.__class__ is float else super().__missing__(key)
+
+
 def is_error(level: object) -> bool:
     """Whether a level, number or label, is `error` or worse: 50 and up, as pino counts."""
     if isinstance(level, bytes):
@@ -234,6 +243,14 @@ def _number(value: object) -> Number:
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None
 
 
+def _bare_number(text: bytes) -> Number:
+    """A number out of a line of text, or the text if it is more than that, such as `12ms`."""
+    try:
+        return int(text) if text.isdigit() else float(text)
+    except ValueError:
+        return text.decode(errors="replace")
+
+
 def _at_path(record: object, path: Sequence[str]) -> object:
     for key in path:
         record = record.get(key) if isinstance(record, dict) else None
@@ -267,6 +284,9 @@ def _other_time(paths: Mapping[str, tuple[str, ...]]) -> str:
     return "time" if paths["time"] == ("timestamp",) else "timestamp"
 
 
+_NO_MESSAGE = msgspec.Raw(b"")
+
+
 class _Response(msgspec.Struct, gc=False):
     """The answer that a line speaks of; no status means that the client did not wait for one."""
 
@@ -296,13 +316,14 @@ class _Line(msgspec.Struct, gc=False):
     upstream: str | None = None
     operation: str | None = None
     duration: Number = None
-    message: msgspec.Raw = msgspec.Raw(b"")  # left as it stands: it is needed of few lines
+    message: msgspec.Raw = _NO_MESSAGE  # left as it stands: it is needed of few lines
 
 
 class _Unread(_Line, gc=False):
     """A line that nobody understands, or only its level."""
 
 
+_NO_GROUP = (None,)
 _CONTINUED = _Line()  # a blank line, or one that goes on where the line before ended: it counts as a line
 _ANONYMOUS = (b" ", b"\t", b"Caused by", b"caused by:", b"}", b"]", b")")  # how the lines of a stack trace begin
 
@@ -327,7 +348,13 @@ class Scanner:
         self.zone: tzinfo = UTC if spec.zone == "UTC" else ZoneInfo(spec.zone)
         self._paths = {name: tuple(path.split(".")) for name, path in {**_FIELDS[spec.format], **spec.fields}.items()}
         self._decode = _typed_decoder(self._paths) or self._decode_untyped
-        self._text = text_pattern(spec.text or DEFAULT_TEXT)
+        text = text_pattern(spec.text or DEFAULT_TEXT)
+        self._match_text, self._default_text = text.match, spec.text is None
+        took = "response_time" if "response_time" in text.groupindex else "duration"
+        names = ("level", "time", "status", took, "upstream", "message")
+        # Of a group that the pattern does not have, -1 picks the None that is put last.
+        self._pick: Callable[[Any], Any] = itemgetter(*(text.groupindex.get(name, 0) - 1 for name in names))
+        self._responses = _Memo(lambda status: _Response(int(status) if status.isdigit() else None))
         self._upstreams = [(name, compile_pattern(pattern)) for name, pattern in spec.upstreams.items()]
         self._patterns = [
             (name, _literal(pattern), compile_pattern(pattern)) for name, pattern in spec.patterns.items()
@@ -335,7 +362,7 @@ class Scanner:
         self._edges_ms = [edge * 1000 for edge in spec.edges_seconds]
         self._ordinary: set[object] = set()  # levels below error that were seen
         self._upstream = _Memo(self._find_upstream)
-        self._codes = _Memo(self._code)
+        self._codes = _Codes(self._code)
         self._iso_starts = _Memo(self._iso_start)
         self.begin(now=0.0, oldest=0.0, last_event=None)
 
@@ -346,6 +373,7 @@ class Scanner:
         """
         self._now, self._oldest, self._last_event = now, oldest, last_event
         self._old = _Cell(0)
+        self._timed_cell: _Cell | None = None  # of the last line that had a time: those without one belong there too
         self._cells: dict[int, _Cell] = {}
         self._delta = Delta()
 
@@ -475,23 +503,23 @@ class Scanner:
 
     def _from_text(self, line: bytes) -> _Line:
         clean = line.strip(b"\0\r\n")
-        match = self._text.match(clean)
+        match = self._match_text(clean)
         if match is None:
             return _CONTINUED if not clean.strip() or clean.startswith(_ANONYMOUS) else self._unread(clean)
-        found = match.groupdict()
-        if self.spec.text is None:
-            for extra in _DEFAULT_EXTRAS:
-                more = extra.search(clean)
-                found.update(more.groupdict() if more else {})
-        status, took = found.get("status"), found.get("response_time") or found.get("duration")
-        upstream, time, message = found.get("upstream"), found.get("time"), found.get("message") or clean
+        level, time, status, took, upstream, message = self._pick(match.groups() + _NO_GROUP)
+        if self._default_text:
+            status, took = (more[1] if more else None for more in (extra.search(clean) for extra in _DEFAULT_EXTRAS))
         return _Line(
-            level=found.get("level") or 0,  # type: ignore[arg-type]  # bytes do as well, and cost no copy
-            time=time.decode(errors="replace") if time else None,
-            res=_Response(int(status) if status.isdigit() else None) if status else None,
-            duration=took.decode(errors="replace") if took else None,
-            upstream=upstream.decode(errors="replace") if upstream else None,
-            message=msgspec.Raw(message if took and not status else b""),
+            level or 0,  # bytes do as well, and cost no copy
+            time.decode(errors="replace") if time else None,
+            None,
+            self._responses[status] if status else None,
+            None,
+            None,
+            upstream.decode(errors="replace") if upstream else None,
+            None,
+            _bare_number(took) if took else None,
+            msgspec.Raw(message or clean) if took and not status else _NO_MESSAGE,
         )
 
     def _unread(self, line: bytes, level: int | str = 0) -> _Line:
@@ -505,14 +533,21 @@ class Scanner:
         """The hot loop: one turn for each line."""
         ordinary = self._ordinary
         low = high = lines = errors = 0
+        prefix = ""  # of the ISO times that fall into the cell, in UTC
         cell, took_of_requests = self._old, self._old.values[ALL]
         for line in objects:
             time = line.time
-            if time.__class__ is not int or not low <= time < high:
+            if isinstance(time, int):
+                is_near = low <= time < high
+            elif line is _CONTINUED:
+                is_near = cell is self._timed_cell
+            else:
+                is_near = isinstance(time, str) and prefix != "" and time.startswith(prefix) and time[-1] == "Z"
+            if not is_near:
                 cell.lines += lines
                 cell.errors += errors
                 lines = errors = 0
-                cell, low, high = self._place(line)
+                cell, low, high, prefix = self._place(line)
                 took_of_requests = cell.values[ALL]
                 if line.__class__ is _Unread:
                     cell.unparsed += 1
@@ -549,24 +584,27 @@ class Scanner:
             self._ordinary.add(level)
         return False
 
-    def _place(self, line: _Line) -> tuple[_Cell, int, int]:
-        """The bucket that a line falls into, and bounds: a raw whole-number time between them falls into it too."""
+    def _place(self, line: _Line) -> tuple[_Cell, int, int, str]:
+        """The bucket that a line falls into, and what tells that the next one does too.
+
+        That is a whole number between the bounds, or an ISO time in UTC with this beginning.
+        """
         time = line.time or line.timestamp
-        if time.__class__ is str:
+        if isinstance(time, str):
             start = self._iso_starts[_iso_key(time)]
             if start is not None and start <= self._now + FUTURE_SECONDS:
-                self._last_event = float(start)
-                return self._cell(start), 0, 0
+                self._last_event, self._timed_cell = float(start), self._cell(start)
+                return self._timed_cell, 0, 0, time[:18] if time[-1] == "Z" and len(time) >= _ISO_SECONDS else ""
         seconds = self._event(line)
         if seconds is None:
             seconds = self._now if self._last_event is None else self._last_event
-            return self._cell(_start(seconds)), 0, 0
-        self._last_event = seconds
+            return self._cell(_start(seconds)), 0, 0, ""
         start = _start(seconds)
-        if time.__class__ is not int:
-            return self._cell(start), 0, 0
+        self._last_event, self._timed_cell = seconds, self._cell(start)
+        if not isinstance(time, int):
+            return self._timed_cell, 0, 0, ""
         unit = round(time / seconds)
-        return self._cell(start), start * unit, (start + BUCKET_SECONDS) * unit
+        return self._timed_cell, start * unit, (start + BUCKET_SECONDS) * unit, ""
 
     def _event(self, line: _Line) -> float | None:
         """The event time of a line in seconds; None where it has none, or one too far ahead to be true."""
@@ -620,7 +658,7 @@ class Scanner:
         if histogram is None:
             histogram = self._delta.latencies[name] = Count([0] * (len(self._edges_ms) + 1))
         below, codes = histogram.below, self._codes
-        for code, times in Counter([codes[v] if v.__class__ is int else self._code(v) for v in values]).items():
+        for code, times in Counter(map(codes.__getitem__, values)).items():
             if code == _NO_LATENCY:
                 values = [value for value in values if self._code(value) != _NO_LATENCY]
                 continue
