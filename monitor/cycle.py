@@ -21,13 +21,17 @@ from monitor.core.config import Config, ProbeConfig
 from monitor.core.evidence import Measured
 from monitor.core.incident import Event, Incident, Page
 from monitor.core.level import ProbeState
-from monitor.core.probe import Json, Outcome, Result, Value
+from monitor.core.probe import Json, Outcome, Quiet, Result, Value
 from monitor.core.runbook import Level, Runbook, Scenario, Severity
 from monitor.core.severity import RuleKey, Verdict
 from monitor.core.snapshot import DURATION_EDGES, ProbeView, ScenarioView, Tally
 from monitor.store import Changes, Saved, SavedProbe, Store
 
 log = structlog.get_logger()
+
+DISK_PATIENCE_SECONDS = 2.0  # how long a transition waits for the disk; then it is told from memory
+FORGET_SECONDS = 31 * 86400.0  # how long a resolved incident is kept at hand
+UNSURE_SECONDS = 2 * 3600.0  # after a step of the clock: as long as two of the longest windows of a log
 
 LABELS_OF = Callable[[Scenario, Page, Mapping[str, str]], Mapping[str, str]]
 
@@ -77,9 +81,11 @@ class Cycle:
     ) -> None:
         self.config, self.runbook = config, runbook
         self.changes = 0  # grows with every change; a snapshot is of one number
+        self.settled_mono = clock.monotonic()  # when a moment was last settled
         self._clock, self._store = clock, store
         self._tell, self._labels_of, self._wake = tell, labels_of, wake
         self._lock = asyncio.Lock()
+        self._unsure_until = 0.0  # monotonic: until then a quiet log is no proof that all is well
         self._steps = StepWatch(clock)
         self._probes: dict[str, _Probe] = {}
         self._rules: dict[RuleKey, float] = dict(saved.rules)
@@ -87,11 +93,11 @@ class Cycle:
         self._past: dict[str, Incident] = {item.key: item for item in saved.incidents}
         self._pages: list[Page] = list(saved.pages)
         self._opened: dict[tuple[str, Severity], int] = dict(saved.opened)
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[str, int] = dict(saved.numbers)
         self._verdicts: dict[str, Verdict] = {}
         for item in saved.incidents:
             newest = self._incidents.get(item.scenario)
-            if newest is None or item.opened_at >= newest.opened_at:
+            if newest is None or (item.open, item.opened_at) >= (newest.open, newest.opened_at):
                 self._incidents[item.scenario] = item
         self._configure(config, saved.probes)
 
@@ -110,6 +116,8 @@ class Cycle:
             if probe is None or probe.config.target != config.target:
                 return False  # gone, or another target by now
             await self._take_step(self._steps.step())
+            if result.quiet is Quiet.CLEAR and self._clock.monotonic() < self._unsure_until:
+                result = replace(result, quiet=Quiet.HOLD)
             touched = self._judge(probe, result)
             await self._settle(touched)
             return probe.state.changing
@@ -162,7 +170,11 @@ class Cycle:
     async def adopt(self, held: Iterable[tuple[Mapping[str, str], float]]) -> None:
         """Take over pages (labels, start) that Alertmanager still holds although the store knows nothing."""
         async with self._lock:
-            pages = [page for labels, since in held if (page := _adopted(labels, since, self.runbook)) is not None]
+            pages = [
+                page
+                for labels, since in held
+                if (page := _adopted(labels, since, self.runbook, self.config.labels)) is not None
+            ]
             by_incident: dict[str, list[Page]] = {}
             for page in pages:
                 by_incident.setdefault(page.incident, []).append(page)
@@ -226,7 +238,9 @@ class Cycle:
         """Move the probe's level, and that of all that need it. Returns the rows that changed."""
         before = probe.state
         probe.state = level.judge(probe.config, before, result)
-        probe.cursor, probe.result, probe.fresh = result.cursor, result, True
+        probe.cursor, probe.result = result.cursor, result
+        # After a restart a first good run is no proof yet that what was failing still fails: nothing ripens on it.
+        probe.fresh = probe.fresh or not probe.state.recovering
         probe.tally = _count(probe.tally, result)
         now = self._clock.now()
         self._show(probe, now)
@@ -288,21 +302,31 @@ class Cycle:
         }
         changes = Changes(touched, gone, rules, tuple(incidents.values()), tuple(pages), tuple(events), opened)
         saved = self._store.save(changes)
-        saved.add_done_callback(lambda _: self._committed(touched))
+        saved.add_done_callback(lambda done: self._committed(touched, done))
         if changes.transition:
-            await saved
+            await asyncio.wait({saved}, timeout=DISK_PATIENCE_SECONDS)  # a disk that hangs must not keep pages back
         self.changes += 1
+        self.settled_mono = self._clock.monotonic()
         for event in events:
             log.info("incident", incident=event.incident, kind=event.kind, text=event.text)
         if changes.transition or force:
+            self._forget_the_old(now)
             self._tell(Told(self.incidents(), tuple(self._pages), changed=True))
 
-    def _committed(self, rows: Mapping[str, SavedProbe]) -> None:
+    def _committed(self, rows: Mapping[str, SavedProbe], done: asyncio.Future[bool]) -> None:
         """What was counted may be shown now: an exported counter is never taken back by a crash."""
+        if done.cancelled() or not done.result():
+            return
         for name, row in rows.items():
             if name in self._probes:
                 self._probes[name].counted = row.tally
         self.changes += 1
+
+    def _forget_the_old(self, now: float) -> None:
+        """Keep at hand what may still matter; the store keeps all."""
+        gone = {key for key, item in self._past.items() if (item.resolved_at or now) < now - FORGET_SECONDS}
+        self._past = {key: item for key, item in self._past.items() if key not in gone}
+        self._pages = [page for page in self._pages if page.incident not in gone]
 
     def _move_rules(self) -> dict[RuleKey, float | None]:
         held = severity.held_since(self._verdicts)
@@ -368,19 +392,18 @@ class Cycle:
         return moved
 
     def _started(self, scenario: str) -> float | None:
-        """The first failing sample of the probes behind a scenario's verdict."""
-        names = (
-            [text.split("@")[0].split("/")[0] for text in self._verdicts[scenario].because]
-            if scenario in self._verdicts
-            else []
-        )
-        begun = [self._probes[name].state.failing_since for name in names if name in self._probes]
+        """The first failing sample of what makes the scenario's verdict."""
+        verdict = self._verdicts.get(scenario)
+        terms = [term for rule in verdict.rules for term in rule.rule.terms if rule.matured] if verdict else []
+        begun = [
+            self._probes[term.name].state.begun(term.why, term.at)
+            for term in terms
+            if term.kind == "probe" and term.name in self._probes and verdict and term.text in verdict.because
+        ]
         return min((at for at in begun if at is not None), default=None)
 
     def _event(self, key: str, kind: str, text: str) -> Event:
-        if key not in self._numbers:
-            self._numbers[key] = max((event.number for event in self._store.events(key)), default=0)
-        self._numbers[key] += 1
+        self._numbers[key] = self._numbers.get(key, 0) + 1
         return Event(key, self._numbers[key], self._clock.now(), kind, text)
 
     async def _take_step(self, seconds: float) -> None:
@@ -396,10 +419,12 @@ class Cycle:
         self._pages = [incident.shift_page(page, seconds) for page in self._pages]
         text = f"The clock was set by {seconds:+.0f} s; earlier times are shown by the new clock"
         events = tuple(self._event(item.key, "clock", text) for item in self._incidents.values() if item.open)
-        await self._store.shift(seconds)
+        self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS
         rows = {name: probe.row() for name, probe in self._probes.items()}
         incidents = tuple(self._past.values())
-        await self._store.save(Changes(rows, (), dict(self._rules), incidents, tuple(self._pages), events))
+        changes = Changes(rows, (), dict(self._rules), incidents, tuple(self._pages), events, shift_seconds=seconds)
+        await asyncio.wait({self._store.save(changes)}, timeout=DISK_PATIENCE_SECONDS)
+        self._tell(Told(self.incidents(), tuple(self._pages), changed=True))
 
     # --- configuration ------------------------------------------------------------------------------------------------
 
@@ -459,9 +484,11 @@ def _identity(page: Page) -> tuple[object, ...]:
     return page.incident, page.opening, page.severity, page.escalation_level, page.vendor, page.attempt
 
 
-def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook) -> Page | None:
-    """The page that these labels are; None for another kind of alert, or a scenario this runbook does not have."""
+def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook, own: Mapping[str, str]) -> Page | None:
+    """The page that these labels are; None for another kind of alert, another monitor's, or an unknown scenario."""
     if labels.get("kind") != "page" or labels.get("scenario") not in runbook.scenarios:
+        return None
+    if any(labels.get(name) != value for name, value in own.items()):
         return None
     try:
         return Page(

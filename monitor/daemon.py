@@ -31,6 +31,7 @@ from monitor.web import ReloadReport
 log = structlog.get_logger()
 
 TICK_SECONDS = 1.0
+ALIVE_SECONDS = 15.0  # a moment is settled every second at least
 WORDS_SECONDS = 60.0  # how old the words of an open page may grow
 RESOLVED_SECONDS = 900.0  # how long an ended page is still told to Alertmanager
 ADOPTION_SECONDS = 3.0
@@ -65,10 +66,11 @@ class Daemon:
         self._stir = asyncio.Event()
         self._news = asyncio.Event()
         self._snapshot: Snapshot | None = None
-        self._snapshot_of = -1
+        self._snapshot_of = (-1, False)
         self._schedule_lag = 0.0
         self._group: asyncio.TaskGroup | None = None
         self._reloading = asyncio.Lock()
+        self._reloads: set[asyncio.Task[None]] = set()
         self._stop = asyncio.Event()
 
     async def run(self, started: Callable[[str], None] = lambda address: None) -> None:
@@ -82,6 +84,7 @@ class Daemon:
                 self._group = group
                 tasks = [group.create_task(self._runner.watch.run(), name="loop watch")]
                 tasks.append(group.create_task(self._notifier.run(), name="notifier"))
+                await self._reloading.acquire()  # until everything runs
                 await self._adopt()
                 await self._cycle.start(self._saved)
                 async with serve(
@@ -92,12 +95,14 @@ class Daemon:
                     self._monitor = replace(self._monitor, ticking=True)
                     log.info("started", version=__version__, probes=len(self._loops), address=served.url)
                     started(served.url)
+                    self._reloading.release()
                     await self._stop.wait()
                     log.info("stopping")
+                    await self._reloading.acquire()  # a reload under way ends first, and none comes after
                     self._monitor = replace(self._monitor, ticking=False)
                     await self._stop_probes(list(self._loops))
                     await self._notifier.drain(DRAIN_SECONDS)
-                    for task in tasks:
+                    for task in [*tasks, *self._reloads]:
                         task.cancel()
         finally:
             await self._runner.close()
@@ -112,9 +117,14 @@ class Daemon:
 
     def snapshot(self) -> Snapshot:
         """What is known right now; the same object until something is known anew."""
-        if self._snapshot is None or self._snapshot_of != self._cycle.changes:
-            self._snapshot, self._snapshot_of = self._take_snapshot(), self._cycle.changes
+        of = (self._cycle.changes, self._alive())
+        if self._snapshot is None or self._snapshot_of != of:
+            self._snapshot, self._snapshot_of = self._take_snapshot(), of
         return self._snapshot
+
+    def _alive(self) -> bool:
+        """Whether moments are still settled. If not, readiness ends and the watchdog falls silent."""
+        return self._clock.monotonic() - self._cycle.settled_mono < ALIVE_SECONDS
 
     async def changed(self) -> None:
         """Return when the next snapshot is there."""
@@ -198,7 +208,7 @@ class Daemon:
         stopped = [name for name, config in before.probes.items() if after.probes.get(name) != config]
         await self._stop_probes(stopped)
         self._loaded = loaded
-        self._runner.secrets = after.secrets
+        self._runner.secrets = before.secrets | after.secrets  # what was said before may still be shown
         await self._cycle.reconfigure(after, loaded.runbook)
         self._notifier.reconfigure(after.alertmanagers)
         await self._runner.retain(after.enabled())
@@ -219,7 +229,9 @@ class Daemon:
         now = self._clock.now()
         external = self._cycle.config.web.external_url
         facts = Facts(self._cycle.runbook, self._cycle.probe_views(), external, self._store.error)
-        words = {item.key: page_words(item, facts) for item in self._told.incidents if self._is_told(item.key, now)}
+        pages = [page for page in self._told.pages if _still_told(page, now)]
+        told = {page.incident for page in pages}
+        words = {item.key: page_words(item, facts) for item in self._told.incidents if item.key in told}
         alerts = [
             Alert(
                 labels=page.labels,
@@ -229,16 +241,15 @@ class Daemon:
                 lease_seconds=PAGE_LEASE_SECONDS,
                 generator_url=f"{external}/incidents/{page.incident}" if external else "",
             )
-            for page in self._told.pages
-            if page.incident in words and _still_told(page, now)
+            for page in pages
+            if page.incident in words
         ]
         watchdog = {**self._cycle.config.labels, **WATCHDOG_LABELS}
         summary = {"title": "portal-monitor is alive", "summary": "Always firing: its absence is the alarm"}
-        alerts.append(Alert(watchdog, summary, self._monitor.started_at, None, WATCHDOG_LEASE_SECONDS, external))
+        if self._alive():
+            since = min(self._monitor.started_at, now)  # the clock may have been set back since
+            alerts.append(Alert(watchdog, summary, since, None, WATCHDOG_LEASE_SECONDS, external))
         return alerts
-
-    def _is_told(self, incident: str, now: float) -> bool:
-        return any(page.incident == incident and _still_told(page, now) for page in self._told.pages)
 
     async def _adopt(self) -> None:
         """With an empty store, take over the pages that Alertmanager still holds: somebody was told of them."""
@@ -252,6 +263,7 @@ class Daemon:
     def _take_snapshot(self) -> Snapshot:
         monitor = replace(
             self._monitor,
+            ticking=self._monitor.ticking and self._alive(),
             loop_lag_seconds=self._runner.watch.lag_seconds,
             schedule_lag_seconds=self._schedule_lag,
             store_error=self._store.error,
@@ -278,7 +290,9 @@ class Daemon:
 
     def _reload_soon(self) -> None:
         assert self._group is not None
-        self._group.create_task(self._reload_and_forget(), name="reload")
+        task = self._group.create_task(self._reload_and_forget(), name="reload")
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
 
     async def _reload_and_forget(self) -> None:
         await self.reload()

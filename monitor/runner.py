@@ -8,6 +8,7 @@ connection does not hide that new clients are refused; and a failure on a held o
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, field, replace
@@ -15,6 +16,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 
 from monitor.clock import Clock
@@ -32,6 +34,7 @@ from monitor.core.probe import (
     ProbeError,
     Reading,
     Result,
+    Value,
 )
 from monitor.core.scrub import scrub
 
@@ -169,16 +172,17 @@ class Runner:
         """
         asked = self._clock.monotonic()
         look = _Look(config, cursor, asked, measured)
-        async with self._places[config.type.work]:
-            if config.type.open is None or not config.type.exclusive:
+        place = self._places[config.type.work]
+        if config.type.open is None or not config.type.exclusive:
+            async with place:
                 return await self._deadline(look, self._run_shared)
-            resource = self._resource(config)
-            async with resource.lock:
-                held = resource.stack is not None
+        resource = self._resource(config)
+        async with resource.lock, place:  # who queues for a connection takes no place from others
+            held = resource.stack is not None
+            result = await self._deadline(look, self._run_exclusive)
+            if held and result.reason == TIMEOUT:  # it may be half open: only a fresh one can tell
                 result = await self._deadline(look, self._run_exclusive)
-                if held and result.reason == TIMEOUT:  # it may be half open: only a fresh one can tell
-                    result = await self._deadline(look, self._run_exclusive)
-                return result
+            return result
 
     def families(self) -> list[Family]:
         """Metrics of the resources themselves, such as a followed log's true counters."""
@@ -211,9 +215,14 @@ class Runner:
         outcome, reason, detail = Outcome.SUCCESS, "", ""
         try:
             async with asyncio.timeout(config.timeout):
-                reading = await attempt(config, context)
+                reading = _sound(await attempt(config, context))
         except ProbeError as error:
-            reading, reason, detail = error.reading, error.reason, error.detail
+            reading, reason, detail = _sound(error.reading), error.reason, error.detail
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is None or task.cancelling():
+                raise
+            log.exception("probe_raised", probe=config.name)  # somebody else's cancellation, let loose in the probe
+            reading, reason, detail = Reading(), BUG, "cancelled"
         except TimeoutError:
             reading, reason, detail = Reading(), TIMEOUT, f"no answer within {config.timeout:g} s"
         except Exception as error:
@@ -233,12 +242,12 @@ class Runner:
             duration_seconds=self._clock.monotonic() - begun,
             outcome=outcome,
             reason=reason,
-            detail=scrub(detail, self.secrets),
+            detail=_text(scrub(detail, self.secrets)),
             measurements=reading.measurements,
             checks=reading.checks,
             quiet=reading.quiet,
             cursor=reading.cursor if reading.cursor is not None else look.cursor,
-            details={key: scrub(text, self.secrets) for key, text in reading.details.items()},
+            details={key: _text(scrub(text, self.secrets)) for key, text in reading.details.items()},
             waited_seconds=begun - look.asked,
         )
 
@@ -339,6 +348,31 @@ class Runner:
             await asyncio.gather(watcher, return_exceptions=True)
         if stack is not None:
             await _quietly(stack.aclose())
+
+
+def _sound(reading: object) -> Reading:
+    """The reading with only what it may hold; what is no finite number was not measured. TypeError for no reading."""
+    if not isinstance(reading, Reading):
+        raise TypeError(f"a probe returns a Reading, not {type(reading).__name__}")
+    if reading.cursor is not None:
+        msgspec.json.encode(reading.cursor)  # TypeError for what the store cannot keep
+    measurements: dict[str, Value] = {}
+    for name, value in reading.measurements.items():
+        if isinstance(value, Mapping):
+            measurements[name] = {part: number for part, number in value.items() if _is_finite(number)}
+        elif _is_finite(value):
+            measurements[name] = value
+    checks = {name: good for name, good in reading.checks.items() if isinstance(good, bool)}
+    return replace(reading, measurements=measurements, checks=checks)
+
+
+def _is_finite(number: object) -> bool:
+    return isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number)
+
+
+def _text(text: str) -> str:
+    """Without lone surrogates, which no file takes."""
+    return text.encode(errors="replace").decode()
 
 
 async def _quietly(closing: Awaitable[object]) -> None:

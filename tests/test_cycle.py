@@ -313,3 +313,52 @@ async def test_counters_are_shown_only_once_they_are_saved(simulate: Simulate) -
     run.open()
     assert run.cycle.probe_views()["redis"].tally.failures["unreachable"] >= shown > 10
     assert RUN in run.cycle.probe_views()["redis"].whys
+
+
+async def test_a_hold_that_ripened_while_nobody_watched_pages_nobody_if_the_first_runs_are_good(
+    simulate: Simulate,
+) -> None:
+    run = await simulate(PROBES, BOOK, down("redis", since=100, until=130))
+    await run.run(125)
+    assert run.pages() == []
+    run.store.close()
+    run.clock.advance_to(run.clock.mono + 3600)
+    run.open()
+    await run.start()
+    await run.run(300)
+    assert run.pages() == []
+
+
+async def test_a_cause_that_is_over_does_not_silence_what_begins_later(simulate: Simulate) -> None:
+    def world(name: str, mono: float) -> Verdict:
+        begun, ended = {"redis": (100.0, 300.0), "errors": (400.0, 5000.0)}.get(name, (1e9, 1e9))
+        return DOWN if begun <= mono - 1000 < ended else GOOD
+
+    run = await simulate(PROBES, BOOK, world)
+    await run.run(800)
+    assert run.pages() == [("redis", "P2"), ("performance", "P3")]
+
+
+async def test_another_monitors_pages_are_not_adopted(simulate: Simulate) -> None:
+    ours = await simulate(replace(PROBES, labels={"site": "staging"}), BOOK, down("redis", since=1e9))
+    labels = {"kind": "page", "scenario": "redis", "incident": "redis-1", "severity": "P1", "escalation_level": "L1",
+              "vendor": "none", "attempt": "1", "site": "production"}  # fmt: skip
+    await ours.cycle.adopt([(labels, ours.clock.wall)])
+    assert ours.cycle.incidents() == ()
+
+
+async def test_a_store_that_is_gone_keeps_no_page_back(simulate: Simulate) -> None:
+    run = await simulate(PROBES, BOOK, down("redis", since=100))
+    await run.run(90)
+    run.store._db.execute("PRAGMA query_only = ON")
+    await run.run(120)
+    assert run.pages() == [("redis", "P2")]
+    assert run.store.error
+
+
+async def test_a_row_that_contradicts_the_store_does_not_hold_up_the_others(simulate: Simulate) -> None:
+    run = await simulate(PROBES, BOOK, down("redis", since=100))
+    await run.run(200)
+    (item,) = run.cycle.incidents()
+    assert not await run.store.save(Changes(incidents=(replace(item, key="another-one"),)))
+    assert await run.store.save(Changes(resources={"log": b"position"}))

@@ -246,3 +246,44 @@ async def test_a_secret_in_what_a_target_says_is_scrubbed() -> None:
 
     runner = Runner(SystemClock(), secrets=frozenset({"hunter22"}))
     assert "hunter22" not in str(await runner.run(probe(run)))
+
+
+async def test_what_a_probe_returns_is_checked(runner: Runner) -> None:
+    async def sloppy(options: Options, context: ProbeContext) -> Reading:
+        numbers: Any = {
+            "nan": float("nan"),
+            "inf": float("inf"),
+            "none": None,
+            "flag": True,
+            "good": 1,
+            "parts": {"a": 2.0, "b": "x"},
+        }
+        return Reading(numbers, checks={"a": True, "b": None}, details={"said": "\ud800"})  # type: ignore[dict-item]
+
+    async def none(options: Options, context: ProbeContext) -> None:
+        return None
+
+    async def cancelled(options: Options, context: ProbeContext) -> Reading:
+        raise asyncio.CancelledError
+
+    result = await runner.run(probe(sloppy))
+    assert result.measurements == {"good": 1, "parts": {"a": 2.0}}
+    assert (result.checks, result.details) == ({"a": True}, {"said": "?"})
+    assert (await runner.run(probe(none))).reason == "bug"
+    assert (await runner.run(probe(cancelled))).reason == "bug"
+
+
+async def test_who_queues_for_a_connection_takes_no_place_from_others(runner: Runner) -> None:
+    server = Server(hanging={1})
+    queueing = [asyncio.create_task(runner.run(held_by(server, name=f"probe-{n}"))) for n in range(70)]
+    while not server.running:
+        await asyncio.sleep(0.001)
+
+    async def quick(options: Options, context: ProbeContext) -> Reading:
+        return Reading()
+
+    async with asyncio.timeout(2):
+        assert (await runner.run(probe(quick))).outcome is Outcome.SUCCESS
+    for task in queueing:
+        task.cancel()
+    await asyncio.gather(*queueing, return_exceptions=True)

@@ -16,10 +16,13 @@ PARENT_PATIENCE_SECONDS = 2.0
 def silenced_by(runbook: Runbook, incident: Incident, incidents: Mapping[str, Incident]) -> str | None:
     """The scenario whose open incident is the cause of this one, so that this one tells nobody.
 
-    A parent at P3 or P4 is a warning: it does not silence a child that is worse than itself.
+    A parent at P3 or P4 is a warning: it does not silence a child that is worse than itself. One that has been clear
+    since before the child began did not cause it.
     """
     for name in runbook.parents(incident.scenario):
         parent = incidents.get(name)
+        if parent and parent.mitigated_at is not None and incident.started_at > parent.mitigated_at:
+            continue
         if parent and parent.open and (parent.severity <= Severity.P2 or parent.severity <= incident.severity):
             return name
     return None

@@ -73,7 +73,17 @@ class ProbeState:
     @property
     def changing(self) -> bool:
         """A change, to the worse or the better, is not confirmed yet: look again soon."""
-        return any(_pending(why) or _recovering(why) for why in self.whys.values())
+        return self.unconfirmed or self.recovering
+
+    @property
+    def recovering(self) -> bool:
+        """Some why has newer samples that are better than its level."""
+        return any(_recovering(why) for why in self.whys.values())
+
+    def begun(self, why: str | None, level: Level) -> float | None:
+        """Wall time of the first failing sample of a why, or of all whys that are at this level or worse."""
+        chosen = [state for name, state in self.whys.items() if name == why or (why is None and _at(state, level))]
+        return min((state.failing_since for state in chosen if state.failing_since is not None), default=None)
 
     @property
     def failing_since(self) -> float | None:
@@ -292,6 +302,10 @@ def _pending(why: WhyState) -> bool:
     newest = _LETTER[why.history[-1]] if why.history else Level.OK
     good = {Level.OK: set(Level), Level.WARN: {Level.WARN, Level.FAIL}, Level.FAIL: {Level.FAIL}}
     return newest is not Level.OK and why.confirmed not in good[newest]
+
+
+def _at(why: WhyState, level: Level) -> bool:
+    return why.shown is Level.FAIL or (level is Level.WARN and why.shown is Level.WARN)
 
 
 def _recovering(why: WhyState) -> bool:

@@ -30,6 +30,8 @@ from monitor.core.runbook import Severity
 from monitor.core.severity import RuleKey
 from monitor.core.snapshot import Tally
 
+log = structlog.get_logger()
+
 SCHEMA_VERSION = 1
 GROUP_SECONDS = 0.05  # how long a group waits for one more
 _GROUP = 100  # batches in a group at the most
@@ -94,6 +96,7 @@ class Saved:
     incidents: tuple[Incident, ...] = ()  # open, or resolved within the last month; oldest first
     pages: tuple[Page, ...] = ()  # of those
     opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
+    numbers: Mapping[str, int] = field(default_factory=dict)  # how many events each incident's timeline has
     seen: tuple[str, float, float] | None = None  # (boot id, seconds since boot, wall) at the last commit
     empty: bool = True  # nothing was ever saved here
 
@@ -110,11 +113,12 @@ class Changes:
     events: tuple[Event, ...] = ()
     opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
     resources: Mapping[str, bytes] = field(default_factory=dict)
+    shift_seconds: float = 0.0  # by how much the wall clock was set: the timelines move with it
 
     @property
     def transition(self) -> bool:
         """Whether someone will be told of it, so that it has to be on disk first."""
-        return bool(self.incidents or self.pages or self.events or self.resources)
+        return bool(self.incidents or self.pages or self.events or self.resources or self.shift_seconds)
 
 
 Key = tuple[Any, ...]
@@ -143,14 +147,16 @@ class Store:
 
     def resource(self, key: str) -> bytes | None:
         """What a resource saved last under this key."""
-        with _connect(self.path) as db:
+        db = _read_only(self.path)
+        try:
             row = db.execute("SELECT state FROM resource WHERE key = ?", (key,)).fetchone()
-        db.close()
+        finally:
+            db.close()
         return row[0] if row else None
 
     def events(self, incident: str) -> list[Event]:
         """The timeline of an incident, oldest first."""
-        db = _connect(self.path)
+        db = _read_only(self.path)
         try:
             return _events(db, incident)
         finally:
@@ -167,11 +173,6 @@ class Store:
         """Keep what a resource must know after a restart; returns once it is committed."""
         while not await self.save(Changes(resources={key: state})):  # noqa: ASYNC110 (tries, no polling)
             await asyncio.sleep(RETRY_SECONDS)  # between tries; the store itself tries again too
-
-    def shift(self, seconds: float) -> asyncio.Future[bool]:
-        """Move the times of the timelines, as the wall clock was set by so many seconds. The rest is saved anew."""
-        statement = ("UPDATE event SET at = at + ?", (seconds,))
-        return self._put(_Batch({("shift", seconds): statement}, asyncio.get_running_loop(), urgent=True))
 
     def _put(self, batch: _Batch) -> asyncio.Future[bool]:
         self._inbox.put(batch)
@@ -195,7 +196,7 @@ class Store:
                 for key, statement in batch.statements.items():
                     pending.pop(key, None)  # a newer value takes the place of an older one, and its turn
                     pending[key] = statement
-            committed = self._commit(pending)
+            committed = self._try(pending)
             if committed:
                 pending = {}
             for batch in batches:
@@ -208,46 +209,67 @@ class Store:
             item = self._inbox.get(timeout=None if block else RETRY_SECONDS)
         except queue.Empty:
             return [], False
+        waited = False
         while item is not None:
             batches.append(item)
-            urgent = any(batch.urgent for batch in batches)
+            waited = waited or item.urgent
             try:
-                item = (
-                    self._inbox.get_nowait()
-                    if urgent or len(batches) > _GROUP
-                    else self._inbox.get(timeout=GROUP_SECONDS)
-                )
+                item = self._inbox.get_nowait() if waited else self._inbox.get(timeout=GROUP_SECONDS)
             except queue.Empty:
                 return batches, False
+            waited = waited or len(batches) >= _GROUP
         return batches, True
 
-    def _commit(self, pending: Mapping[Key, Statement]) -> bool:
+    def _try(self, pending: dict[Key, Statement]) -> bool:
+        """Commit; whatever goes wrong, the writer lives on and says so."""
         if not pending:
             return True
         try:
-            self._db.execute("BEGIN IMMEDIATE")
+            self._commit(pending)
+        except sqlite3.IntegrityError as error:
+            log.exception("store_row_refused", file=str(self.path))
+            self.error = f"{self.path}: {error}"
+            return self._drop_refused(pending)
+        except Exception as error:
+            if not self.error:
+                log.error("store_failed", file=str(self.path), error=str(error))
+            self.error = f"{self.path}: {error}"
+            return False
+        if self.error:
+            log.info("store_works_again", file=str(self.path))
+        self.error = ""
+        return True
+
+    def _commit(self, pending: Mapping[Key, Statement]) -> None:
+        self._db.execute("BEGIN IMMEDIATE")
+        try:
             for sql, values in pending.values():
                 self._db.execute(sql, values)
             self._db.execute(_META, ("seen", _encode(moment())))
             self._db.execute("COMMIT")
-        except sqlite3.Error as error:
+        except BaseException:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
-            if not self.error:
-                structlog.get_logger().error("store_failed", file=str(self.path), error=str(error))
-            self.error = f"{self.path}: {error}"
-            return False
-        if self.error:
-            structlog.get_logger().info("store_works_again", file=str(self.path))
-        self.error = ""
-        return True
+            raise
+
+    def _drop_refused(self, pending: dict[Key, Statement]) -> bool:
+        """Take the rows out that contradict what is saved, so that they do not hold up all others. Always False."""
+        for key, statement in list(pending.items()):
+            try:
+                self._commit({key: statement})
+                del pending[key]
+            except sqlite3.IntegrityError:
+                del pending[key]
+            except sqlite3.Error:
+                return False
+        return False
 
 
 def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
     """What a store holds, and the timelines, while its daemon is down or someone else's. StoreError if there is none."""
     if not path.exists():
         raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
-    db = sqlite3.connect(f"file:{path}?mode=ro", uri=True)
+    db = _read_only(path)
     try:
         _check_version(db, path)
         saved = _load(db)
@@ -308,6 +330,14 @@ def _connect(path: Path) -> sqlite3.Connection:
     return db
 
 
+def _read_only(path: Path) -> sqlite3.Connection:
+    """A connection that neither makes a file nor waits long for one."""
+    try:
+        return sqlite3.connect(f"file:{path}?mode=ro", uri=True, timeout=1.0)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+
+
 def _check_version(db: sqlite3.Connection, path: Path) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
     if version != SCHEMA_VERSION:
@@ -340,8 +370,7 @@ def _load(db: sqlite3.Connection) -> Saved:
     )
     probes = {
         name: SavedProbe(
-            target, _decode(state, ProbeState), _decode(cursor, Any), _decode(tally, Tally),
-            _decode(result, Result | None),
+            target, _decode(state, ProbeState), _decode(cursor, Any), _decode(tally, Tally), _last_result(result),
         )
         for name, target, state, cursor, tally, result in db.execute(
             "SELECT name, target, state, cursor, tally, result FROM probe"
@@ -354,9 +383,19 @@ def _load(db: sqlite3.Connection) -> Saved:
         incidents,
         pages,
         {(name, Severity(severity)): count for name, severity, count in db.execute("SELECT * FROM opened")},
+        dict(db.execute("SELECT incident, max(number) FROM event GROUP BY incident")),
         _decode(seen[0], tuple[str, float, float]) if seen else None,
         empty=seen is None,
     )
+
+
+def _last_result(text: str) -> Result | None:
+    """The last run, for people only; one that cannot be read is no reason not to start."""
+    try:
+        result: Result | None = _decode(text, Result | None)
+    except msgspec.ValidationError:
+        return None
+    return result
 
 
 def _events(db: sqlite3.Connection, incident: str) -> list[Event]:
@@ -393,6 +432,8 @@ def _statements(changes: Changes) -> dict[Key, Statement]:
 
 
 def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
+    if changes.shift_seconds:
+        yield ("shift", changes.shift_seconds), ("UPDATE event SET at = at + ?", (changes.shift_seconds,))
     for name in changes.gone:
         yield ("probe", name), ("DELETE FROM probe WHERE name = ?", (name,))
     for name, probe in changes.probes.items():
