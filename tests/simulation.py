@@ -102,6 +102,7 @@ class Simulation:
             await self._pass_time(due)
             await self._run_probe(self.config.probes[name], due)
         await self._pass_time(end)
+        await self.cycle.tick()
 
     def close(self) -> None:
         self.store.close()
@@ -140,7 +141,7 @@ class Simulation:
             self.levels.append((self.elapsed, config.name, view.level.value))
 
     async def _pass_time(self, until: float) -> None:
-        """Tick at each moment at which something is due, and at the end."""
+        """Tick at each moment at which something is due; a run settles the moment of its own end."""
         while (due := self.cycle.next_change()) is not None:
             mono = self.clock.mono + max(0.0, due - self.clock.wall)
             if mono >= until:
@@ -148,7 +149,6 @@ class Simulation:
             self.clock.advance_to(mono + 1e-6)
             await self.cycle.tick()
         self.clock.advance_to(max(until, self.clock.mono))
-        await self.cycle.tick()
 
     def _schedule(self, name: str, due: float) -> None:
         self._due[name] = due
