@@ -12,6 +12,7 @@ import glob
 import threading
 import zlib
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -425,23 +426,24 @@ class Desk:
     async def _go_round(self) -> None:
         while True:
             journals = list(self._openings)
-            busy = await self._in_thread(lambda: self._round(journals))  # noqa: B023 - awaited at once
-            for journal in [one for one in journals if one in self._openings and one not in self._saves]:
-                blob = await self._in_thread(journal.freeze)
+            saving = set(self._saves)
+            busy, blobs = await self._in_thread(lambda: self._round(journals, saving))  # noqa: B023 - awaited at once
+            for journal, blob in blobs.items():
                 opening = self._openings.get(journal)
-                if blob and opening:
+                if opening:
                     self._saves[journal] = asyncio.create_task(self._save(journal, opening, blob))
             self._news.set()
             self._news = asyncio.Event()
             await self.clock.sleep(0 if busy else POLL_SECONDS)
 
-    def _round(self, journals: Sequence[Journal]) -> bool:
-        """Look at all logs and read for a while, each in its turn. True while something is left."""
+    def _round(self, journals: Sequence[Journal], saving: AbstractSet[Journal]) -> tuple[bool, dict[Journal, bytes]]:
+        """Look at all logs and read for a while, each in its turn. Whether something is left, and what is to be saved."""
         left = [journal for journal in journals if _survive(journal, journal.look)]
         until = self.clock.monotonic() + ROUND_SECONDS
         while left and self.clock.monotonic() < until:
             left = [journal for journal in left if _survive(journal, journal.advance)]
-        return bool(left)
+        blobs = {journal: journal.freeze() for journal in journals if journal not in saving}
+        return bool(left), {journal: blob for journal, blob in blobs.items() if blob}
 
     async def _save(self, journal: Journal, opening: Opening, blob: bytes) -> None:
         try:

@@ -388,8 +388,8 @@ class Scanner:
             for index, line in enumerate(lines):
                 if (literal in line) if literal is not None else search(line):
                     self._matched(name, objects[: index + 1], before)
-        if objects:
-            self._last_event = self._event(objects[-1]) or self._last_event
+        times = map(self._event, reversed(objects))
+        self._last_event = next((at for at in times if at is not None), self._last_event)
 
     def feed_oversize(self) -> None:
         """Count a line that is too long to look at."""
@@ -502,8 +502,11 @@ class Scanner:
         )
 
     def _from_text(self, line: bytes) -> _Line:
-        clean = line.strip(b"\0\r\n")
+        clean = line.rstrip()
         match = self._match_text(clean)
+        if match is None and b"\0" in clean:
+            clean = clean.strip(b"\0\r\n")
+            match = self._match_text(clean)
         if match is None:
             return _CONTINUED if not clean.strip() or clean.startswith(_ANONYMOUS) else self._unread(clean)
         level, time, status, took, upstream, message = self._pick(match.groups() + _NO_GROUP)
@@ -511,7 +514,7 @@ class Scanner:
             status, took = (more[1] if more else None for more in (extra.search(clean) for extra in _DEFAULT_EXTRAS))
         return _Line(
             level or 0,  # bytes do as well, and cost no copy
-            time.decode(errors="replace") if time else None,
+            time.decode("latin-1") if time else None,
             None,
             self._responses[status] if status else None,
             None,
@@ -678,5 +681,10 @@ class Scanner:
 
     def _code(self, value: object) -> int:
         """The step and the edge of a latency as one number, so that counting them is one look-up each."""
-        took = milliseconds(value, self.spec.duration_ms)
+        if value.__class__ is float:
+            took: float | None = value * self.spec.duration_ms
+            if not 0 <= took < math.inf:  # type: ignore[operator]
+                return _NO_LATENCY
+        else:
+            took = milliseconds(value, self.spec.duration_ms)
         return _NO_LATENCY if took is None else step(took) * _EDGES_MOST + bisect_left(self._edges_ms, took)

@@ -5,6 +5,7 @@ It reads in this process and keeps a bounded memory whatever the size of the fil
 
 from __future__ import annotations
 
+import gc
 import gzip
 import math
 import os
@@ -60,12 +61,16 @@ class Summary:
 def scan_file(path: str | Path, spec: Spec | None = None, progress: Progress | None = None) -> Summary:
     """Read a whole log, packed (`.gz`) or plain; a last line without a newline counts. OSError if it cannot be read."""
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    collects = gc.isenabled()
+    gc.disable()  # a tenth of the time, and nothing here makes cycles
     try:
         if str(path).endswith(".gz"):
             fd = _unpacked(fd)
         return _scan(fd, str(path), Scanner(spec or Spec()), progress)
     finally:
         os.close(fd)
+        if collects:
+            gc.enable()
 
 
 def _scan(fd: int, path: str, scanner: Scanner, progress: Progress | None) -> Summary:
