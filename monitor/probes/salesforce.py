@@ -59,7 +59,7 @@ MEASURES: Mapping[str, Measure] = {
     **CONNECTION_MEASURES,
     "orders_waiting": Measure("Orders that `orders` counts: those that have waited longer than `older_than`"),
     "orders_oldest_seconds": Measure("How long the oldest of them has waited; 0 without one"),
-    "count": Measure("What a query of `counts` counts", split="query"),
+    "rows": Measure("What a query of `counts` counts", split="query"),
     "api_requests_left_ratio": Measure("API requests that are left of those of 24 hours"),
     "api_requests_per_hour": Measure("API requests of everybody, since the run before"),
     "event_deliveries_left_ratio": Measure("Event deliveries that are left of those of 24 hours"),
@@ -355,7 +355,7 @@ async def run(options: SalesforceOptions, context: ProbeContext) -> Reading:
         elif options.orders:
             measured |= await _orders(visit, options.orders)
         if asked and options.counts:
-            measured["count"] = {name: await _count(visit, soql) for name, soql in options.counts.items()}
+            measured["rows"] = {name: await _count(visit, soql) for name, soql in options.counts.items()}
         if asked and options.limits:
             limits = _limits(await visit.get("limits"))
             slope, cursor = _slope(limits, context)
@@ -495,7 +495,7 @@ def _clock(at: float) -> str:
 def _parts(options: SalesforceOptions) -> Mapping[str, frozenset[str]]:
     tls = any(parse_url(url).tls for url in (options.instance_url, options.login_url))
     phases = frozenset(PHASES) - (frozenset() if tls else {"tls"})
-    return {"phase_seconds": phases, "count": frozenset(options.counts)}
+    return {"phase_seconds": phases, "rows": frozenset(options.counts)}
 
 
 PROBE = ProbeType(

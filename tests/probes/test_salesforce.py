@@ -149,7 +149,7 @@ async def test_a_signed_login_asks_what_is_configured_and_nothing_else() -> None
     numbers = {name: value for name, value in reading.measurements.items() if not name.endswith("_seconds")}
     assert numbers == {
         "orders_waiting": 3,
-        "count": {"review": 1},
+        "rows": {"review": 1},
         "api_requests_left_ratio": 0.8,
         "event_deliveries_left_ratio": 0.998,
         "events_delivered": 100,

@@ -176,12 +176,13 @@ def test_an_address_that_whmcs_no_longer_allows_is_the_monitors_alone(portal: Sa
 
 def test_a_cut_way_out_blinds_the_monitor_and_hurts_nobody(portal: Sandbox) -> None:
     probes = addresses(portal)
+    salesforce = f"{probes['salesforce']['instance_url']}/services/data/"
     with portal.broken("egress"):
-        for url in (f"http://{probes['egress']['target']}", probes["whmcs"]["url"], probes["salesforce"]["url"]):
+        for url in (f"http://{probes['egress']['target']}", probes["whmcs"]["url"], salesforce):
             with pytest.raises(httpx.ConnectError):
                 httpx.get(url, trust_env=False, verify=False)
         assert all_is_well(portal)
-    assert httpx.get(probes["salesforce"]["url"], trust_env=False, verify=False).json()[0]["version"]
+    assert httpx.get(salesforce, trust_env=False, verify=False).json()[0]["version"]
 
 
 def test_latency_makes_every_page_slow_and_the_health_page_not(portal: Sandbox) -> None:
