@@ -7,6 +7,7 @@ is a pure function of `monitor.core`, and everything it changes is one transacti
 from __future__ import annotations
 
 import asyncio
+import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,14 +16,18 @@ from types import MappingProxyType
 
 import structlog
 
+from monitor.alerting.pages import Facts, notice_labels, notice_words, page_labels
 from monitor.clock import Clock, StepWatch, moment, step_between
-from monitor.core import escalation, evidence, incident, level, severity
+from monitor.core import action, escalation, evidence, incident, level, maintenance, severity
+from monitor.core.action import Action, Open, Refused
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.evidence import Measured
-from monitor.core.incident import Event, Incident, Page
+from monitor.core.incident import Began, Event, Incident, Notice, NoticeKind, Page, Step
 from monitor.core.level import ProbeState
+from monitor.core.maintenance import Window
 from monitor.core.probe import Json, Outcome, Quiet, Result, Value
-from monitor.core.runbook import Level, Runbook, Scenario, Severity
+from monitor.core.quantity import format_duration
+from monitor.core.runbook import Level, Runbook, Severity
 from monitor.core.severity import RuleKey, Verdict
 from monitor.core.snapshot import DURATION_EDGES, ProbeView, ScenarioView, Tally
 from monitor.store import Changes, Saved, SavedProbe, Store
@@ -32,8 +37,8 @@ log = structlog.get_logger()
 DISK_PATIENCE_SECONDS = 2.0  # how long a transition waits for the disk; then it is told from memory
 FORGET_SECONDS = 31 * 86400.0  # how long a resolved incident is kept at hand
 UNSURE_SECONDS = 2 * 3600.0  # after a step of the clock: as long as two of the longest windows of a log
-
-LABELS_OF = Callable[[Scenario, Page, Mapping[str, str]], Mapping[str, str]]
+LATE_SECONDS = 30.0  # a page that much after its time says so
+SIGHT_SECONDS = 60.0  # after a start: how long an incident of before waits for its probes before it goes further
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +47,7 @@ class Told:
 
     incidents: tuple[Incident, ...]
     pages: tuple[Page, ...]  # open, or ended lately
+    notices: tuple[Notice, ...]  # likewise
     changed: bool  # an incident or page is not as it was
 
 
@@ -64,6 +70,20 @@ class _Probe:
         return SavedProbe(_digest(self.config.target), self.state, self.cursor, self.tally, self.result)
 
 
+@dataclass(slots=True)
+class _Moment:
+    """What one moment changes, while it is being found out."""
+
+    now: float
+    incidents: dict[str, Incident] = field(default_factory=dict)  # the newest of its scenario
+    older: list[Incident] = field(default_factory=list)  # not the newest any more
+    events: list[Event] = field(default_factory=list)
+    pages: list[Page] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    updates: set[str] = field(default_factory=set)  # scenarios of which people are to be told anew
+    taking: set[str] = field(default_factory=set)  # scenarios that took a severity
+
+
 class Cycle:
     """Holds the present state and moves it by one result, or by the passing of time."""
 
@@ -76,14 +96,14 @@ class Cycle:
         saved: Saved,
         *,
         tell: Callable[[Told], None],
-        labels_of: LABELS_OF,
         wake: Callable[[str, str], None],
     ) -> None:
         self.config, self.runbook = config, runbook
         self.changes = 0  # grows with every change; a snapshot is of one number
         self.settled_mono = clock.monotonic()  # when a moment was last settled
         self._clock, self._store = clock, store
-        self._tell, self._labels_of, self._wake = tell, labels_of, wake
+        self._tell, self._wake = tell, wake
+        self._began_mono = clock.monotonic()
         self._lock = asyncio.Lock()
         self._unsure_until = 0.0  # monotonic: until then a quiet log is no proof that all is well
         self._steps = StepWatch(clock)
@@ -92,6 +112,10 @@ class Cycle:
         self._incidents: dict[str, Incident] = {}  # the newest of each scenario
         self._past: dict[str, Incident] = {item.key: item for item in saved.incidents}
         self._pages: list[Page] = list(saved.pages)
+        self._notices: list[Notice] = list(saved.notices)
+        self._windows: dict[str, Window] = {window.key: window for window in saved.windows}
+        self._maintained: frozenset[str] = frozenset()
+        self._remind_at = -math.inf  # wall time before which nobody has to be reminded of anything
         self._opened: dict[tuple[str, Severity], int] = dict(saved.opened)
         self._numbers: dict[str, int] = dict(saved.numbers)
         self._verdicts: dict[str, Verdict] = {}
@@ -129,15 +153,21 @@ class Cycle:
             await self._settle({})
 
     def next_change(self) -> float | None:
-        """When (wall seconds) a hold ends, an incident resolves, or a page has waited for a parent long enough."""
-        moments = [severity.next_change(self._verdicts)]
-        paged = {(page.incident, page.opening) for page in self._pages}
+        """When (wall seconds) a hold ends, an incident resolves, a page or a reminder is due, maintenance is over."""
+        now = self._clock.now()
+        moments = [severity.next_change(self._verdicts), self._remind_at]
+        moments.append(maintenance.next_change(self.config.maintenance, self._windows.values(), now))
         for item in self._incidents.values():
+            if not item.open:
+                continue
             moments.append(incident.next_change(item, self.runbook.lifecycle))
-            if item.open and item.parent is None and (item.key, item.opening) not in paged:
-                moments.append(item.opened_at + escalation.PARENT_PATIENCE_SECONDS)
-        now = self._clock.now()  # what was due earlier was settled then, and found nothing to do
-        return min((at for at in moments if at is not None and at > now), default=None)
+            steps = escalation.upcoming(self.runbook, item, self._pages, recorded=self.recorded)
+            moments += [step.at for step in steps]
+            moments.append(item.opened_at + escalation.PARENT_PATIENCE_SECONDS)
+        sight = SIGHT_SECONDS - (self._clock.monotonic() - self._began_mono)
+        moments.append(now + sight if sight > 0 and any(item.open for item in self._incidents.values()) else None)
+        # What was due earlier was settled then, and found nothing to do.
+        return min((at for at in moments if at is not None and at > now and math.isfinite(at)), default=None)
 
     def skip(self, name: str, runs: int) -> None:
         """Count runs that were due while the one before was still going."""
@@ -185,11 +215,81 @@ class Cycle:
                 began = min(page.fired_at for page in ours)
                 worst = min(page.severity for page in ours)
                 item = Incident(key, scenario, incident.State.INVESTIGATING, worst, worst, began, began)
+                item = replace(item, detected_at=began, updated_at=began).takes(worst, began)
                 self._incidents[scenario] = self._past[key] = item
                 self._pages += ours
                 event = self._event(key, "adopted", "Alertmanager still held its pages; the store knew nothing")
                 await self._store.save(Changes(incidents=(item,), pages=tuple(ours), events=(event,)))
             await self._settle({}, force=bool(pages))
+
+    # --- what people do -----------------------------------------------------------------------------------------------
+
+    async def act(self, key: str, what: Action, by: str) -> Incident:
+        """Somebody does something to an incident. Refused if it does not allow it. Returns what became of it."""
+        async with self._lock:
+            item = self._past.get(key)
+            if item is None:
+                raise Refused(f'there is no incident "{key}", or it is long over')
+            scenario, verdict = self.runbook.scenarios.get(item.scenario), self._verdicts.get(item.scenario)
+            step = action.act(item, what, self._clock.now(), by, scenario=scenario, verdict=verdict)
+            await self._settle({}, by_hand=(step, by))
+            return self._past[key]
+
+    async def open(self, what: Open, by: str) -> Incident:
+        """Somebody reports an incident. Refused if one is open, or if there is no such scenario."""
+        async with self._lock:
+            last = self._incidents.get(what.scenario)
+            step = action.open_by_hand(what, last, self.runbook, self._clock.now(), by)
+            await self._settle({}, by_hand=(step, by))
+            return self._incidents[what.scenario]
+
+    async def begin_maintenance(self, of: Iterable[str], seconds: float, reason: str, by: str) -> Window:
+        """Hold incidents of these probes and scenarios (`scenario:redis`) for so long. Refused if one is not known."""
+        async with self._lock:
+            now, of = self._clock.now(), tuple(of)
+            for name in of:
+                known = name in self.config.probes or name.removeprefix("scenario:") in self.runbook.scenarios
+                if not known:
+                    raise Refused(f'there is no probe and no scenario "{name}"')
+            if not of or seconds <= 0:
+                raise Refused("say of what, and for how long")
+            subjects = tuple(name if name in self.config.probes else f"scenario:{_bare(name)}" for name in of)
+            key = incident.incident_key("maintenance", now, None)
+            while key in self._windows:
+                key += "-2"
+            window = Window(key, subjects, now, now + seconds, reason, by)
+            self._windows[key] = window
+            await self._settle({}, windows=(window,))
+            return window
+
+    async def end_maintenance(self, key: str) -> Window:
+        """Maintenance is over before its time. What still fails opens now."""
+        async with self._lock:
+            now, window = self._clock.now(), self._windows.get(key)
+            if window is None or not window.covers(now):
+                raise Refused(f'no maintenance "{key}" is under way')
+            window = self._windows[key] = replace(window, ends_at=now)
+            await self._settle({}, windows=(window,))
+            return window
+
+    async def close_notices(self, over: Callable[[Notice], bool]) -> None:
+        """End the updates and reminders of which everybody has been told for long enough."""
+        async with self._lock:
+            now = self._clock.now()
+            ended = [replace(item, ended_at=now) for item in self._notices if item.ended_at is None and over(item)]
+            if not ended:
+                return
+            self._replace_notices(ended)
+            await asyncio.wait({self._store.save(Changes(notices=tuple(ended)))}, timeout=DISK_PATIENCE_SECONDS)
+            self._tell(self.told())
+
+    async def fell_back(self, pages: Iterable[Page]) -> None:
+        """The fallback has carried these pages."""
+        async with self._lock:
+            now, carried = self._clock.now(), {_identity(page) for page in pages}
+            moved = [replace(page, fell_back_at=now) for page in self._pages if _identity(page) in carried]
+            self._replace_pages(moved)
+            await asyncio.wait({self._store.save(Changes(pages=tuple(moved)))}, timeout=DISK_PATIENCE_SECONDS)
 
     # --- what can be seen ---------------------------------------------------------------------------------------------
 
@@ -217,6 +317,26 @@ class Cycle:
     def pages(self) -> tuple[Page, ...]:
         """Open ones."""
         return tuple(page for page in self._pages if page.ended_at is None)
+
+    def told(self) -> Told:
+        """All that anybody may know."""
+        return Told(self.incidents(), tuple(self._pages), tuple(self._notices), changed=True)
+
+    def windows(self) -> tuple[Window, ...]:
+        """Maintenance that is on now."""
+        return tuple(maintenance.active(self.config.maintenance, self._windows.values(), self._clock.now()))
+
+    @property
+    def recorded(self) -> bool:
+        """Whether a way to acknowledge is in use, so that no answer means that nobody answered."""
+        return self.config.web.linked or any(item.first_ack is not None for item in self._past.values())
+
+    def facts(self) -> Facts:
+        """What words are made from."""
+        return Facts(
+            self.runbook, self.probe_views(), self.config, self._clock.now(), tuple(self._pages), self._store.error,
+            recorded=self.recorded,
+        )  # fmt: skip
 
     def _scenario_view(self, name: str) -> ScenarioView:
         verdict = self._verdicts.get(name)
@@ -285,33 +405,39 @@ class Cycle:
         force: bool = False,
         gone: tuple[str, ...] = (),
         dropped: Mapping[RuleKey, float | None] = MappingProxyType({}),
+        by_hand: tuple[Step, str] | None = None,
+        windows: tuple[Window, ...] = (),
     ) -> None:
         now = self._clock.now()
         states = {name: probe.state if probe.fresh else ProbeState() for name, probe in self._probes.items()}
-        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now)
+        self._maintained = frozenset(name for window in self.windows() for name in window.of)
+        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now, self._maintained)
         rules = self._move_rules() | dict(dropped)
-        incidents, events = self._move_incidents(now)
-        self._link_parents(incidents, events)
-        pages = self._move_pages(states, incidents, events, now)
-        for item in incidents.values():
+        moment_ = _Moment(now)
+        if by_hand is not None:
+            self._take(moment_, *by_hand)
+        self._move_incidents(moment_)
+        self._link_parents(moment_)
+        self._follow_vendors(moment_, states)
+        self._move_pages(moment_, states)
+        self._move_notices(moment_)
+        for item in moment_.incidents.values():
             self._incidents[item.scenario] = self._past[item.key] = item
-        opened = {
-            (item.scenario, item.severity): self._opened[item.scenario, item.severity]
-            for item in incidents.values()
-            if (item.scenario, item.severity) in self._opened
-        }
-        changes = Changes(touched, gone, rules, tuple(incidents.values()), tuple(pages), tuple(events), opened)
+        changes = Changes(
+            touched, gone, rules, (*moment_.incidents.values(), *moment_.older), tuple(moment_.pages), tuple(moment_.notices),
+            tuple(moment_.events), windows, self._count_openings(moment_),
+        )  # fmt: skip
         saved = self._store.save(changes)
         saved.add_done_callback(lambda done: self._committed(touched, done))
         if changes.transition:
             await asyncio.wait({saved}, timeout=DISK_PATIENCE_SECONDS)  # a disk that hangs must not keep pages back
         self.changes += 1
         self.settled_mono = self._clock.monotonic()
-        for event in events:
-            log.info("incident", incident=event.incident, kind=event.kind, text=event.text)
+        for event in moment_.events:
+            log.info("incident", incident=event.incident, kind=event.kind, text=event.text, by=event.by)
         if changes.transition or force:
             self._forget_the_old(now)
-            self._tell(Told(self.incidents(), tuple(self._pages), changed=True))
+            self._tell(self.told())
 
     def _committed(self, rows: Mapping[str, SavedProbe], done: asyncio.Future[bool]) -> None:
         """What was counted may be shown now: an exported counter is never taken back by a crash."""
@@ -327,6 +453,8 @@ class Cycle:
         gone = {key for key, item in self._past.items() if (item.resolved_at or now) < now - FORGET_SECONDS}
         self._past = {key: item for key, item in self._past.items() if key not in gone}
         self._pages = [page for page in self._pages if page.incident not in gone]
+        self._notices = [notice for notice in self._notices if notice.incident not in gone]
+        self._windows = {key: window for key, window in self._windows.items() if window.ends_at > now}
 
     def _move_rules(self) -> dict[RuleKey, float | None]:
         held = severity.held_since(self._verdicts)
@@ -337,74 +465,166 @@ class Cycle:
         self._rules = held
         return moved
 
-    def _move_incidents(self, now: float) -> tuple[dict[str, Incident], list[Event]]:
-        incidents: dict[str, Incident] = {}
-        events: list[Event] = []
+    def _take(self, moment_: _Moment, step: Step, by: str) -> None:
+        """What a moment, or a person, made of an incident."""
+        if step.incident is None:
+            return
+        known = self._past.get(step.incident.key)
+        if known is not step.incident and known != step.incident:
+            if (
+                self._incidents.get(step.incident.scenario, step.incident).key == step.incident.key
+                or step.incident.open
+            ):
+                moment_.incidents[step.incident.scenario] = step.incident
+            else:
+                moment_.older.append(step.incident)
+                self._past[step.incident.key] = step.incident
+        moment_.events += [self._event(step.incident.key, kind, text, by) for kind, text in step.events]
+        if any(kind in {"opened", "reopened", "severity", "declared"} for kind, _ in step.events):
+            moment_.taking.add(step.incident.scenario)
+        if step.update:
+            moment_.updates.add(step.incident.scenario)
+
+    def _move_incidents(self, moment_: _Moment) -> None:
         known = {**self._verdicts}
         for name, last in self._incidents.items():
             if last.open and name not in known:  # its scenario left the runbook: nothing can hold it open
                 known[name] = Verdict(name, None, ())
         for name, verdict in known.items():
-            last_or_none = self._incidents.get(name)
-            step = incident.advance(last_or_none, verdict, self.runbook.lifecycle, now, self._started(name))
-            if step.incident is None or step.incident == last_or_none:
-                continue
-            incidents[name] = step.incident
-            events += [self._event(step.incident.key, kind, text) for kind, text in step.events]
-            if any(kind in {"opened", "reopened", "severity"} for kind, _ in step.events):
-                key = (name, step.incident.severity)
-                self._opened[key] = self._opened.get(key, 0) + 1
-        return incidents, events
+            last_or_none = moment_.incidents.get(name, self._incidents.get(name))
+            step = incident.advance(last_or_none, verdict, self.runbook.lifecycle, moment_.now, self._began(name))
+            if step.incident is not None and step.incident != last_or_none:
+                self._take(moment_, step, "monitor")
 
-    def _link_parents(self, incidents: dict[str, Incident], events: list[Event]) -> None:
+    def _count_openings(self, moment_: _Moment) -> dict[tuple[str, Severity], int]:
+        """Count each severity that an incident took, in each of its openings."""
+        counted = {}
+        for name in moment_.taking & set(moment_.incidents):
+            key = (name, moment_.incidents[name].severity)
+            counted[key] = self._opened[key] = self._opened.get(key, 0) + 1
+        return counted
+
+    def _link_parents(self, moment_: _Moment) -> None:
         """Name the cause of each open incident, or that it has none any more."""
-        newest = {**self._incidents, **incidents}
+        newest = {**self._incidents, **moment_.incidents}
         for name, item in newest.items():
             if not item.open or name not in self.runbook.scenarios:
                 continue
-            parent = escalation.silenced_by(self.runbook, item, newest)
+            parent = None if item.declared_at else escalation.silenced_by(self.runbook, item, newest)
             if parent != item.parent:
-                incidents[name] = replace(item, parent=parent)
+                moment_.incidents[name] = replace(item, parent=parent)
                 text = f"A symptom of {newest[parent].key}" if parent else "Its cause is over, it is not"
-                events.append(self._event(item.key, "linked" if parent else "unlinked", text))
+                moment_.events.append(self._event(item.key, "linked" if parent else "unlinked", text))
 
-    def _move_pages(
-        self, states: Mapping[str, ProbeState], incidents: Mapping[str, Incident], events: list[Event], now: float
-    ) -> list[Page]:
+    def _follow_vendors(self, moment_: _Moment, states: Mapping[str, ProbeState]) -> None:
+        """Note since when what a vendor answers for has failed: the clock of its page."""
+        for name, item in {**self._incidents, **moment_.incidents}.items():
+            scenario = self.runbook.scenarios.get(name)
+            if not item.open or scenario is None or scenario.vendor is None:
+                continue
+            since = escalation.vendor_since(scenario, item, states, self._verdicts, moment_.now)
+            if since != item.vendor_since:
+                moment_.incidents[name] = replace(item, vendor_since=since)
+
+    def _move_pages(self, moment_: _Moment, states: Mapping[str, ProbeState]) -> None:
         """Fire what is due, end what is over. Labels are filled in once, here."""
-        moved: list[Page] = []
-        for name, item in ({**self._incidents, **incidents}).items():
+        for name, item in ({**self._incidents, **moment_.incidents}).items():
             ours = [page for page in self._pages if page.incident == item.key]
             if not item.open:
-                moved += [replace(page, ended_at=now) for page in ours if page.ended_at is None]
+                moment_.pages += [replace(page, ended_at=moment_.now) for page in ours if page.ended_at is None]
                 continue
-            if name not in self.runbook.scenarios:
+            scenario = self.runbook.scenarios.get(name)
+            if scenario is None or not self._in_sight(item):
                 continue
-            coming = escalation.parent_coming(
+            coming = not item.by_hand and escalation.parent_coming(
                 self.runbook, name, states, self._verdicts, item.opened_at + escalation.PARENT_PATIENCE_SECONDS
             )
-            for page in escalation.due_pages(item, ours, now, parent_coming=coming):
-                labels = self._labels_of(self.runbook.scenarios[name], page, self.config.labels)
-                moved.append(replace(page, labels=labels))
-                events.append(self._event(item.key, "paged", f"{page.escalation_level} at {page.severity}"))
-        identities = {_identity(page) for page in moved}
-        self._pages = [page for page in self._pages if _identity(page) not in identities] + moved
-        return moved
+            for page in escalation.due_pages(
+                self.runbook, item, ours, moment_.now, recorded=self.recorded, parent_coming=coming
+            ):
+                labels = page_labels(scenario, item, page, self.config.labels)
+                moment_.pages.append(replace(page, labels=labels))
+                moment_.events.append(self._event(item.key, "paged", self._paged(page)))
+        self._replace_pages(moment_.pages)
 
-    def _started(self, scenario: str) -> float | None:
-        """The first failing sample of what makes the scenario's verdict."""
+    def _paged(self, page: Page) -> str:
+        row = self.runbook.escalation.get(page.escalation_level)
+        who = page.escalation_level if row is None else f"{page.escalation_level} {row.to}"
+        who += f" ({page.vendor})" if page.vendor != "none" else ""
+        who += ", second call" if page.attempt > 1 else ""
+        late = page.fired_at - page.due_at
+        return f"{who} at {page.severity}" + (f", {format_duration(round(late))} late" if late >= LATE_SECONDS else "")
+
+    def _in_sight(self, item: Incident) -> bool:
+        """Whether its probes have been seen in this process, so that nothing goes further on old news."""
+        if item.opened_at > self._clock.now() - (self._clock.monotonic() - self._began_mono):
+            return True  # it opened in this process
+        names = {term.name for rule in self.runbook.scenarios[item.scenario].rules for term in rule.terms}
+        seen = all(self._probes[name].fresh for name in names if name in self._probes)
+        return seen or self._clock.monotonic() - self._began_mono >= SIGHT_SECONDS
+
+    def _move_notices(self, moment_: _Moment) -> None:
+        """Status updates to those who have been paged before, and reminders."""
+        paged = {page.incident for page in moment_.pages if page.ended_at is None and page.fired_at == moment_.now}
+        for name in sorted(moment_.updates & set(moment_.incidents)):
+            item = moment_.incidents[name]
+            known = any(page.incident == item.key and page.opening == item.opening for page in self._pages)
+            if known and item.key not in paged and item.parent is None:
+                item = moment_.incidents[name] = escalation.numbered(item)
+                moment_.notices.append(escalation.update_notice(item, moment_.now))
+        if moment_.incidents or moment_.older or moment_.now >= self._remind_at:
+            self._remind(moment_)
+        newest = {item.key: item for item in moment_.incidents.values()}
+        for index, notice in enumerate(moment_.notices):
+            item = newest.get(notice.incident) or self._past[notice.incident]
+            scenario = self.runbook.scenarios.get(item.scenario)
+            labels = notice_labels(scenario, item, notice, self.config.labels)
+            words = notice_words(item, notice, self.facts())
+            moment_.notices[index] = replace(notice, labels=labels, words=words)
+            update = notice.kind is NoticeKind.UPDATE
+            said = ("told", f"Status update {notice.key}") if update else ("reminded", words["summary"])
+            moment_.events.append(self._event(item.key, *said))
+        self._replace_notices(moment_.notices)
+
+    def _remind(self, moment_: _Moment) -> None:
+        now, ours = moment_.now, {**self._past, **{item.key: item for item in moment_.incidents.values()}}
+        told = {page.incident for page in self._pages}
+        calendar, recorded = self.config.calendar, self.recorded
+        next_ = []
+        for item in ours.values():
+            if item.key not in told:
+                continue
+            notices = escalation.due_reminders(self.runbook, calendar, item, self._notices, now, recorded=recorded)
+            moment_.notices += notices if self._in_sight(item) or not item.open else []
+            next_.append(escalation.next_reminder(self.runbook, calendar, item, now, recorded=recorded))
+        self._remind_at = min((at for at in next_ if at is not None), default=math.inf)
+
+    def _replace_pages(self, moved: Iterable[Page]) -> None:
+        by_identity = {_identity(page): page for page in self._pages} | {_identity(page): page for page in moved}
+        self._pages = list(by_identity.values())
+
+    def _replace_notices(self, moved: Iterable[Notice]) -> None:
+        by_identity = {_notice_identity(item): item for item in self._notices}
+        self._notices = list((by_identity | {_notice_identity(item): item for item in moved}).values())
+
+    def _began(self, scenario: str) -> Began:
+        """When what makes the scenario's verdict began to fail, and when it was last well."""
         verdict = self._verdicts.get(scenario)
         terms = [term for rule in verdict.rules for term in rule.rule.terms if rule.matured] if verdict else []
-        begun = [
-            self._probes[term.name].state.begun(term.why, term.at)
+        states = [
+            (self._probes[term.name].state, term)
             for term in terms
             if term.kind == "probe" and term.name in self._probes and verdict and term.text in verdict.because
         ]
-        return min((at for at in begun if at is not None), default=None)
+        begun = [at for state, term in states if (at := state.begun(term.why, term.at)) is not None]
+        started = min(begun, default=None)
+        good = [at for state, _ in states if (at := state.last_success_at) is not None]
+        good = [at for at in good if started is not None and at <= started]
+        return Began(started, max(good, default=None))
 
-    def _event(self, key: str, kind: str, text: str) -> Event:
+    def _event(self, key: str, kind: str, text: str, by: str = "monitor") -> Event:
         self._numbers[key] = self._numbers.get(key, 0) + 1
-        return Event(key, self._numbers[key], self._clock.now(), kind, text)
+        return Event(key, self._numbers[key], self._clock.now(), kind, text, by)
 
     async def _take_step(self, seconds: float) -> None:
         """The wall clock was set: move every saved time with it, so that differences stay time that really passed."""
@@ -417,14 +637,20 @@ class Cycle:
         self._past = {key: incident.shift(item, seconds) for key, item in self._past.items()}
         self._incidents = {name: incident.shift(item, seconds) for name, item in self._incidents.items()}
         self._pages = [incident.shift_page(page, seconds) for page in self._pages]
+        self._notices = [incident.shift_notice(notice, seconds) for notice in self._notices]
+        self._windows = {key: maintenance.shift(window, seconds) for key, window in self._windows.items()}
+        self._remind_at = -math.inf
         text = f"The clock was set by {seconds:+.0f} s; earlier times are shown by the new clock"
         events = tuple(self._event(item.key, "clock", text) for item in self._incidents.values() if item.open)
         self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS
         rows = {name: probe.row() for name, probe in self._probes.items()}
         incidents = tuple(self._past.values())
-        changes = Changes(rows, (), dict(self._rules), incidents, tuple(self._pages), events, shift_seconds=seconds)
+        changes = Changes(
+            rows, (), dict(self._rules), incidents, tuple(self._pages), tuple(self._notices), events,
+            tuple(self._windows.values()), shift_seconds=seconds,
+        )  # fmt: skip
         await asyncio.wait({self._store.save(changes)}, timeout=DISK_PATIENCE_SECONDS)
-        self._tell(Told(self.incidents(), tuple(self._pages), changed=True))
+        self._tell(self.told())
 
     # --- configuration ------------------------------------------------------------------------------------------------
 
@@ -482,6 +708,14 @@ def _count(tally: Tally, result: Result) -> Tally:
 
 def _identity(page: Page) -> tuple[object, ...]:
     return page.incident, page.opening, page.severity, page.escalation_level, page.vendor, page.attempt
+
+
+def _notice_identity(notice: Notice) -> tuple[object, ...]:
+    return notice.incident, notice.kind, notice.key, notice.number
+
+
+def _bare(name: str) -> str:
+    return name.removeprefix("scenario:")
 
 
 def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook, own: Mapping[str, str]) -> Page | None:

@@ -15,7 +15,7 @@ from pydantic import SecretStr
 
 from monitor import __version__
 from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
-from monitor.alerting.pages import Facts, page_labels, page_words
+from monitor.alerting.pages import page_words
 from monitor.clock import Clock, SystemClock
 from monitor.core.config import ProbeConfig
 from monitor.core.incident import Page
@@ -56,11 +56,11 @@ class Daemon:
         self._runner = Runner(self._clock, keeper=self._store, wake=self._wake, secrets=config.secrets)
         self._cycle = Cycle(
             config, loaded.runbook, self._clock, self._store, self._saved,
-            tell=self._tell, labels_of=page_labels, wake=self._wake,
+            tell=self._tell, wake=self._wake,
         )  # fmt: skip
         self._notifier = Notifier(config.alertmanagers, self._clock)
         self._monitor = MonitorView(__version__, self._clock.now(), self._clock.now())
-        self._told = Told((), (), changed=True)
+        self._told = Told((), (), (), changed=True)
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._stir = asyncio.Event()
@@ -228,7 +228,7 @@ class Daemon:
         """Everything that Alertmanager should know right now: open pages, pages that ended lately, the watchdog."""
         now = self._clock.now()
         external = self._cycle.config.web.external_url
-        facts = Facts(self._cycle.runbook, self._cycle.probe_views(), external, self._store.error)
+        facts = self._cycle.facts()
         pages = [page for page in self._told.pages if _still_told(page, now)]
         told = {page.incident for page in pages}
         words = {item.key: page_words(item, facts) for item in self._told.incidents if item.key in told}
@@ -243,6 +243,11 @@ class Daemon:
             )
             for page in pages
             if page.incident in words
+        ]
+        alerts += [
+            Alert(notice.labels, notice.words, notice.fired_at, notice.ended_at, PAGE_LEASE_SECONDS, external)
+            for notice in self._told.notices
+            if notice.ended_at is None or now - notice.ended_at < RESOLVED_SECONDS
         ]
         watchdog = {**self._cycle.config.labels, **WATCHDOG_LABELS}
         summary = {"title": "portal-monitor is alive", "summary": "Always firing: its absence is the alarm"}

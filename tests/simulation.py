@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from monitor.alerting.pages import page_labels
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.probe import Outcome, Result
 from monitor.core.runbook import Runbook
@@ -75,7 +74,7 @@ class Simulation:
         saved = self.store.load()
         self.cycle = Cycle(
             self.config, self.runbook, self.clock, self.store, saved,
-            tell=self.told.append, labels_of=page_labels, wake=self._wake,
+            tell=self.told.append, wake=self._wake,
         )  # fmt: skip
         self._saved = saved
         self._queue: list[tuple[float, int, str]] = []

@@ -14,17 +14,21 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.incident import Event, Incident, Page, State
+from monitor.core.incident import Ack, Event, Incident, Notice, NoticeKind, Page, State
 from monitor.core.level import ProbeState, WhyState
+from monitor.core.maintenance import Window
 from monitor.core.probe import Outcome, Result
 from monitor.core.runbook import Level, Severity
 from monitor.core.snapshot import Tally
 from monitor.store import Changes, Locked, SavedProbe, Store, StoreError, read
 
 INCIDENT = Incident(
-    "redis-20261123-1702", "redis", State.INVESTIGATING, Severity.P2, Severity.P2, 100.0, 130.0, why=("redis",)
-)
+    "redis-20261123-1702", "redis", State.INVESTIGATING, Severity.P2, Severity.P2, 100.0, 130.0, why=("redis",),
+    ack=Ack(140.0, "ann", Severity.P2), relapsed_at=(200.0,),
+).takes(Severity.P2, 130.0)  # fmt: skip
 PAGE = Page(INCIDENT.key, 1, Severity.P2, "L1", labels={"scenario": "redis"}, due_at=130.0, fired_at=131.0)
+NOTICE = Notice(INCIDENT.key, NoticeKind.REMINDER, "response", 1, {"reason": "response"}, {"summary": "x"}, 9.0, 10.0)
+WINDOW = Window("maintenance-1", ("redis", "scenario:whmcs"), 100.0, 9e9, "a new disk", "ann")
 PROBE = SavedProbe(
     "digest",
     ProbeState({"run": WhyState(Level.FAIL, "off", failing_since=100.0, shown=Level.FAIL)}, Level.FAIL, "run", 130.0),
@@ -52,13 +56,17 @@ async def test_everything_that_is_saved_is_there_again(path: Path) -> None:
     event = Event(INCIDENT.key, 1, 130.0, "opened", "P2: redis")
     opened = {("redis", Severity.P2): 3}
     rules = {("redis", "P2 any redis"): 100.0}
-    changes = Changes({"redis": PROBE}, (), dict(rules), (INCIDENT,), (PAGE,), (event,), opened, {"log": b"\x00\xff"})
+    changes = Changes(
+        {"redis": PROBE}, (), dict(rules), (INCIDENT,), (PAGE,), (NOTICE,), (event,), (WINDOW,), opened,
+        {"log": b"\x00\xff"},
+    )  # fmt: skip
     assert await store.save(changes)
     store.close()
     again = Store(path)
     saved = again.load()
     assert saved.probes == {"redis": PROBE}
     assert (saved.rules, saved.incidents, saved.pages, saved.opened) == (rules, (INCIDENT,), (PAGE,), opened)
+    assert (saved.notices, saved.windows) == ((NOTICE,), (WINDOW,))
     assert (again.events(INCIDENT.key), again.resource("log"), saved.empty) == ([event], b"\x00\xff", False)
     again.close()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from monitor.core.incident import Incident, Page
+from monitor.core import escalation
+from monitor.core.config import Config
+from monitor.core.incident import Incident, Notice, NoticeKind, Page
 from monitor.core.probe import Value
 from monitor.core.runbook import Level, Runbook, Scenario
 from monitor.core.snapshot import ProbeView
@@ -14,8 +16,9 @@ from monitor.core.wording import fill
 from monitor.core.words import advice, quantity
 
 
-def page_labels(scenario: Scenario, page: Page, extra: Mapping[str, str]) -> dict[str, str]:
+def page_labels(scenario: Scenario, incident: Incident, page: Page, extra: Mapping[str, str]) -> dict[str, str]:
     """The complete labels of a page; they are stored with it and never change."""
+    declared = scenario.declared if incident.declared_at is not None else None
     return {
         **extra,
         "alertname": scenario.alertname,
@@ -25,36 +28,85 @@ def page_labels(scenario: Scenario, page: Page, extra: Mapping[str, str]) -> dic
         "escalation_level": page.escalation_level,
         "vendor": page.vendor,
         "attempt": str(page.attempt),
-        "audience": "oncall",
+        "audience": (declared.audience if declared else None) or "oncall",
         "kind": "page",
+        "source": "push",
+    }
+
+
+def notice_labels(
+    scenario: Scenario | None, incident: Incident, notice: Notice, extra: Mapping[str, str]
+) -> dict[str, str]:
+    """The complete labels of a status update (`update="3"`) or a reminder (`reason="review"`)."""
+    of = "update" if notice.kind is NoticeKind.UPDATE else "reason"
+    return {
+        **extra,
+        "alertname": scenario.alertname if scenario else "Other",
+        "scenario": incident.scenario,
+        "incident": incident.key,
+        "severity": str(incident.severity),
+        "kind": notice.kind.value,
+        of: notice.key,
         "source": "push",
     }
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What the words of a page are made from: the runbook, the probes now, and the address of the console."""
+    """What the words of a page are made from, at one moment (`now`, wall seconds)."""
 
     runbook: Runbook
     probes: Mapping[str, ProbeView]
-    external_url: str
+    config: Config
+    now: float
+    pages: Sequence[Page] = ()  # of any incident
     store_error: str = ""
+    recorded: bool = False  # a way to acknowledge is in use
+
+    def pages_of(self, incident: Incident) -> list[Page]:
+        """Those of this opening, oldest first."""
+        ours = [page for page in self.pages if page.incident == incident.key and page.opening == incident.opening]
+        return sorted(ours, key=lambda page: (page.fired_at, page.escalation_level))
 
 
 def page_words(incident: Incident, facts: Facts) -> dict[str, str]:
     """The words of an incident's pages, the same on all of them."""
     scenario = facts.runbook.scenarios.get(incident.scenario)
     title = scenario.title if scenario else incident.scenario
+    url = facts.config.web.external_url
     words = {
         "title": f"[{incident.severity}] {title}",
         "summary": f"{title} ({incident.key})",
         "status_update": status_update(incident, facts),
         "severity_now": str(incident.severity),
         "diagnosis": diagnosis(incident, facts),
-        "console_url": f"{facts.external_url}/incidents/{incident.key}" if facts.external_url else "",
+        "console_url": f"{url}/incidents/{incident.key}" if url else "",
         "runbook_url": next((link for link in scenario.links if "://" in link), "") if scenario else "",
     }
     return {name: text for name, text in words.items() if text}
+
+
+def notice_words(incident: Incident, notice: Notice, facts: Facts) -> dict[str, str]:
+    """The words of an update or a reminder, as they are at this moment; they are kept with it."""
+    words = page_words(incident, facts)
+    if notice.kind is NoticeKind.UPDATE:
+        return words
+    return {**words, "summary": reminder(incident, notice, facts)}
+
+
+def reminder(incident: Incident, notice: Notice, facts: Facts) -> str:
+    """What is to be done, by whom, and since when it is due."""
+    scenario = facts.runbook.scenarios.get(incident.scenario)
+    due = utc(notice.due_at)
+    if notice.key == "response":
+        return f"{incident.key}: nobody has acknowledged it; a response was due {due}"
+    if notice.key == "update":
+        return f"{incident.key}: a status update was due {due}"
+    if notice.key == "undo":
+        steps = "; ".join(step.do for step in scenario.steps if step.remind) if scenario else ""
+        return f"{incident.key} is resolved. Was any of this done for a time? Then undo it: {steps}"
+    review = escalation.review_due(facts.runbook, facts.config.calendar, incident)
+    return f"{incident.key}: the post-incident review is due {utc(review or notice.due_at)}"
 
 
 def status_update(incident: Incident, facts: Facts) -> str:

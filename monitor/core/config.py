@@ -4,8 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from urllib.parse import urlsplit
 
+from pydantic import SecretStr
+
+from monitor.core.calendar import Calendar
 from monitor.core.condition import Condition
+from monitor.core.maintenance import Plan
 from monitor.core.probe import Options, ProbeType
 
 
@@ -72,6 +77,29 @@ class WebConfig:
     port: int = 9877
     external_url: str = ""
 
+    @property
+    def linked(self) -> bool:
+        """Whether links in pages lead here from elsewhere, as from the phone of whoever is on call."""
+        host = urlsplit(self.external_url).hostname or ""
+        return bool(host) and host != "localhost" and not host.startswith("127.") and host != "::1"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallback:
+    """What carries P1 pages that no Alertmanager took for so long: a command, or an address to POST to."""
+
+    after: float = 60.0
+    command: tuple[str, ...] = ()
+    webhook: SecretStr | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """An address that is asked for every so often, past Alertmanager: its silence is somebody else's alarm."""
+
+    url: SecretStr
+    every: float = 60.0
+
 
 @dataclass(frozen=True, slots=True)
 class Config:
@@ -83,6 +111,10 @@ class Config:
     web: WebConfig = WebConfig()
     alertmanagers: tuple[AlertmanagerConfig, ...] = ()
     labels: Mapping[str, str] = field(default_factory=dict)  # added to every alert
+    calendar: Calendar = field(default_factory=Calendar)
+    maintenance: tuple[Plan, ...] = ()
+    fallback: Fallback | None = None
+    heartbeat: Heartbeat | None = None
     force_store: bool = False
     secrets: frozenset[str] = frozenset()  # every secret value read; each sink scrubs them. Never shown
 

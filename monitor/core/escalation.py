@@ -1,16 +1,265 @@
-"""Which page is due when: a pure function of saved history. Here the first level; the matrix's others join it."""
+"""Which page is due when; response, update and review deadlines: pure functions of saved history.
+
+Nothing is scheduled. A level is due when the current unbroken stay in its severities began, plus its delay; it fires
+when that moment has passed and no page of this opening says so already. Acknowledging stops the response clock and no
+other: the runbook says "not resolved". Readings of the runbook: its severity table, its matrix, its review.
+"""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import time
 
-from monitor.core.incident import Incident, Page, State
+from monitor.core.action import CUSTOMER_IMPACT
+from monitor.core.calendar import Calendar
+from monitor.core.incident import Incident, Notice, NoticeKind, Page, State
 from monitor.core.level import ProbeState
-from monitor.core.runbook import Runbook, Severity
+from monitor.core.runbook import Runbook, Scenario, Severity
 from monitor.core.severity import Verdict, truth
 
 PARENT_PATIENCE_SECONDS = 2.0
 """How long a first page waits at most while something that a parent's rule names may be failing too."""
+
+URGENT = frozenset({Severity.P1, Severity.P2})
+"""The severities at which people are paged; of others they are only reminded, in business hours."""
+
+REVIEW_REMINDERS_DAYS = 30
+"""For how long people are reminded of a review that nobody holds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """One step of the matrix: who is told of an incident, and when that is, or was, due (wall seconds)."""
+
+    level: str
+    to: str
+    at: float
+    vendor: str = "none"
+    attempt: int = 1
+
+
+# --- pages -----------------------------------------------------------------------------------------------------------
+
+
+def steps_of(book: Runbook, incident: Incident, pages: Iterable[Page], *, recorded: bool) -> list[Due]:
+    """Every step of the matrix that is before this incident, or behind it, in the order of their times.
+
+    `recorded`: whether a way to acknowledge is in use, so that no answer means that nobody answered.
+    """
+    ours = [page for page in pages if page.incident == incident.key and page.opening == incident.opening]
+    steps = [step for level in book.escalation if (step := _level_step(book, incident, level)) is not None]
+    if recorded and (second := _second_call(book, incident, ours)) is not None:
+        steps.append(second)
+    return sorted(steps, key=lambda step: (step.at, step.level))
+
+
+def due_pages(
+    book: Runbook, incident: Incident, pages: Iterable[Page], now: float, *, recorded: bool, parent_coming: bool
+) -> list[Page]:
+    """The pages that are due now and were not fired in this opening. Their labels are not filled in yet.
+
+    What was fired at this severity or a worse one is not fired again: a step down tells nobody, and a step up tells
+    everybody once more who has been told before.
+    """
+    if not _speaks(incident):
+        return []
+    if parent_coming and now < incident.opened_at + PARENT_PATIENCE_SECONDS:
+        return []
+    ours = [page for page in pages if page.incident == incident.key and page.opening == incident.opening]
+    taken_at = incident.stays[-1].at if incident.stays else incident.opened_at
+    return [
+        Page(
+            incident.key, incident.opening, incident.severity, step.level, step.vendor, step.attempt,
+            due_at=max(step.at, taken_at), fired_at=now,
+        )
+        for step in steps_of(book, incident, ours, recorded=recorded)
+        if step.at <= now and not _fired(step, incident, ours)
+    ]  # fmt: skip
+
+
+def upcoming(book: Runbook, incident: Incident, pages: Iterable[Page], *, recorded: bool) -> list[Due]:
+    """The steps that have not been taken yet: what happens next unless it is resolved."""
+    if not _speaks(incident):
+        return []
+    ours = [page for page in pages if page.incident == incident.key and page.opening == incident.opening]
+    return [step for step in steps_of(book, incident, ours, recorded=recorded) if not _fired(step, incident, ours)]
+
+
+def vendor_since(
+    scenario: Scenario,
+    incident: Incident,
+    probes: Mapping[str, ProbeState],
+    verdicts: Mapping[str, Verdict],
+    now: float,
+) -> float | None:
+    """Since when what the vendor answers for has failed. While that is not known, and through a relapse, it stays."""
+    vendor, verdict = scenario.vendor, verdicts[scenario.name]
+    if vendor is None or not incident.open:
+        return None
+    terms = [truth(term, probes, verdicts) for term in vendor.when]
+    failing = True in terms if terms else verdict.severity is not None or incident.by_hand
+    if failing:
+        return now if incident.vendor_since is None else incident.vendor_since
+    unknown = None in terms if terms else verdict.unknown
+    return incident.vendor_since if unknown or incident.state is State.MONITORING else None
+
+
+def _speaks(incident: Incident) -> bool:
+    """Whether new levels may be told of it: not while a cause speaks for it, nor while it is clear."""
+    return incident.state in {State.INVESTIGATING, State.IDENTIFIED} and incident.parent is None
+
+
+def _level_step(book: Runbook, incident: Incident, level: str) -> Due | None:
+    row, scenario = book.escalation[level], book.scenarios.get(incident.scenario)
+    if level == "L4":
+        if scenario is None or scenario.vendor is None or incident.vendor_since is None:
+            return None
+        at = incident.vendor_since + scenario.vendor.unresolved
+        return Due(level, row.to, max(at, incident.opened_at), scenario.vendor.name)
+    moments = []
+    if not row.severity or incident.severity in row.severity:
+        moments.append(_stay_began(incident, row.severity) + row.unresolved)
+    if row.or_declared == CUSTOMER_IMPACT and incident.customer_impact_at is not None:
+        moments.append(incident.customer_impact_at)
+    declared = scenario.declared if scenario else None
+    if declared is not None and level in declared.escalate_now and incident.declared_at is not None:
+        moments.append(incident.declared_at)
+    return Due(level, row.to, min(moments)) if moments else None
+
+
+def _second_call(book: Runbook, incident: Incident, pages: Iterable[Page]) -> Due | None:
+    """L1 once more, to the second person on call, when the response time of a P1 or P2 has passed without an answer."""
+    due = response_due(book, incident)
+    if due is None or incident.severity not in URGENT:
+        return None
+    if any(page.attempt == 2 and page.severity > incident.severity for page in pages):
+        due = incident.stays[-1].at + book.severities[incident.severity].respond
+    return Due("L1", f"{book.escalation['L1'].to}, second call", due, attempt=2)
+
+
+def _stay_began(incident: Incident, severities: tuple[Severity, ...]) -> float:
+    """When the current unbroken stay in these severities began (none: in any)."""
+    began = incident.opened_at
+    for taken in reversed(incident.stays):
+        if severities and taken.severity not in severities:
+            break
+        began = taken.at
+    return began
+
+
+def _fired(step: Due, incident: Incident, pages: Iterable[Page]) -> bool:
+    return any(
+        (page.escalation_level, page.vendor, page.attempt) == (step.level, step.vendor, step.attempt)
+        and page.severity <= incident.severity
+        for page in pages
+    )
+
+
+# --- deadlines -------------------------------------------------------------------------------------------------------
+
+
+def response_due(book: Runbook, incident: Incident) -> float | None:
+    """When somebody must have answered: the earliest deadline over the severities held; None once somebody has."""
+    if incident.acknowledged or not incident.open:
+        return None
+    seen = incident.ack.severity if incident.ack else None
+    dues = [
+        taken.at + book.severities[taken.severity].respond
+        for taken in incident.stays
+        if seen is None or taken.severity < seen
+    ]
+    return min(dues, default=None)
+
+
+def response_overdue(book: Runbook, incident: Incident, now: float, *, recorded: bool) -> bool:
+    """Whether the response time has passed without an answer, where answers are recorded at all."""
+    due = response_due(book, incident)
+    return recorded and due is not None and now >= due and incident.parent is None
+
+
+def next_update(book: Runbook, incident: Incident) -> float | None:
+    """When the next status update is due; None when it is resolved."""
+    if not incident.open:
+        return None
+    told = incident.updated_at if incident.updated_at is not None else incident.opened_at
+    return told + book.severities[incident.severity].update_every
+
+
+def review_due(book: Runbook, calendar: Calendar, incident: Incident) -> float | None:
+    """When the post-incident review is due, by the worst severity it had; None where none is owed (any more)."""
+    if incident.resolved_at is None or incident.peak not in book.review.severity or incident.false_alarm:
+        return None
+    by = time.fromisoformat(book.review.by)
+    return calendar.within_business_days(incident.resolved_at, book.review.within_business_days, by)
+
+
+# --- reminders -------------------------------------------------------------------------------------------------------
+
+
+def due_reminders(
+    book: Runbook, calendar: Calendar, incident: Incident, notices: Iterable[Notice], now: float, *, recorded: bool
+) -> list[Notice]:
+    """What people must be reminded of now and have not been: each reason at most once, however late it is."""
+    told: dict[str, list[Notice]] = {}
+    for notice in notices:
+        if notice.incident == incident.key and notice.kind is NoticeKind.REMINDER:
+            told.setdefault(notice.key, []).append(notice)
+    found = []
+    for reason, moments in _reminders(book, calendar, incident, now, recorded=recorded).items():
+        last = max((notice.due_at for notice in told.get(reason, [])), default=-math.inf)
+        dues = [due for due in moments if last < due <= now]
+        if dues:
+            number = len(told.get(reason, [])) + 1
+            found.append(Notice(incident.key, NoticeKind.REMINDER, reason, number, due_at=max(dues), fired_at=now))
+    return found
+
+
+def next_reminder(book: Runbook, calendar: Calendar, incident: Incident, now: float, *, recorded: bool) -> float | None:
+    """When the next reminder of this incident is due, unless something happens before."""
+    moments = _reminders(book, calendar, incident, now, recorded=recorded).values()
+    return min((due for dues in moments for due in dues if due > now), default=None)
+
+
+def _reminders(
+    book: Runbook, calendar: Calendar, incident: Incident, now: float, *, recorded: bool
+) -> dict[str, list[float]]:
+    """The moments at which each reminder was due lately, and is due next."""
+    found: dict[str, list[float]] = {}
+    if _speaks(incident):
+        response, update = response_due(book, incident), next_update(book, incident)
+        if recorded and response is not None:
+            found["response"] = [_when(calendar, incident, response)]
+        if update is not None:
+            every = book.severities[incident.severity].update_every
+            missed = int(max(0.0, now - update) // every)
+            found["update"] = [_when(calendar, incident, update + each * every) for each in (missed, missed + 1)]
+    scenario = book.scenarios.get(incident.scenario)
+    if incident.resolved_at is not None and scenario and any(step.remind for step in scenario.steps):
+        found["undo"] = [incident.resolved_at]
+    due = review_due(book, calendar, incident)
+    if due is not None and incident.reviewed_at is None:
+        last = due + REVIEW_REMINDERS_DAYS * 86400.0
+        found["review"] = calendar.mornings(due - 86400.0, min(now + 7 * 86400.0, last))
+    return found
+
+
+def _when(calendar: Calendar, incident: Incident, due: float) -> float:
+    return due if incident.severity in URGENT else calendar.in_hours(due)
+
+
+def update_notice(incident: Incident, now: float) -> Notice:
+    """The status update that the incident has come to."""
+    return Notice(incident.key, NoticeKind.UPDATE, str(incident.updates), incident.updates, due_at=now, fired_at=now)
+
+
+def numbered(incident: Incident) -> Incident:
+    """The incident with one more status update."""
+    return replace(incident, updates=incident.updates + 1)
+
+
+# --- causes ----------------------------------------------------------------------------------------------------------
 
 
 def silenced_by(runbook: Runbook, incident: Incident, incidents: Mapping[str, Incident]) -> str | None:
@@ -26,18 +275,6 @@ def silenced_by(runbook: Runbook, incident: Incident, incidents: Mapping[str, In
         if parent and parent.open and (parent.severity <= Severity.P2 or parent.severity <= incident.severity):
             return name
     return None
-
-
-def due_pages(incident: Incident, pages: Iterable[Page], now: float, *, parent_coming: bool) -> list[Page]:
-    """The pages that are due now and were not fired in this opening. Their labels are not filled in yet."""
-    if incident.state not in {State.INVESTIGATING, State.IDENTIFIED} or incident.parent is not None:
-        return []
-    taken = {page.severity for page in pages if page.opening == incident.opening}
-    if incident.severity in taken:
-        return []
-    if parent_coming and now < incident.opened_at + PARENT_PATIENCE_SECONDS:
-        return []
-    return [Page(incident.key, incident.opening, incident.severity, "L1", due_at=incident.opened_at, fired_at=now)]
 
 
 def parent_coming(

@@ -190,6 +190,16 @@ class Lifecycle:
 
 
 @dataclass(frozen=True, slots=True)
+class Wording:
+    """What is said, as Jinja2 templates; an empty one is our own wording."""
+
+    status_update: str = ""
+    customer: str = ""
+    vendor_report: str = ""
+    review: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Runbook:
     """The whole of runbook.yaml, checked: scenarios in an order in which none speaks of a later one."""
 
@@ -199,6 +209,7 @@ class Runbook:
     review: ReviewRule = ReviewRule()
     lifecycle: Lifecycle = Lifecycle()
     contacts: Mapping[str, Contact] = field(default_factory=dict)
+    wording: Wording = Wording()
 
     def parents(self, scenario: str) -> tuple[str, ...]:
         """The scenarios that name this one as their symptom."""

@@ -14,7 +14,10 @@ RuleKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class RuleVerdict:
-    """One rule now. `holds` is None where it cannot be judged; `due` is when its hold ends, if it holds."""
+    """One rule now. `holds` is None where it cannot be judged, or where maintenance keeps it from counting.
+
+    `due` is when its hold ends, if it holds. The hold goes on during maintenance.
+    """
 
     rule: Rule
     holds: bool | None
@@ -22,6 +25,7 @@ class RuleVerdict:
     due: float | None
     matured: bool
     because: tuple[str, ...] = ()  # the terms that hold
+    maintained: bool = False  # it would hold, were it not for maintenance
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,21 @@ class Verdict:
             )
         )
 
+    @property
+    def flags(self) -> tuple[str, ...]:
+        """What the rules that hold say beside the severity: `data_loss`."""
+        return tuple(dict.fromkeys(rule.rule.flag for rule in self.rules if rule.matured and rule.rule.flag))
+
+    @property
+    def links(self) -> tuple[str, ...]:
+        """What to read, by the rules that hold."""
+        return tuple(dict.fromkeys(link for rule in self.rules if rule.matured for link in rule.rule.links))
+
+    @property
+    def maintained(self) -> bool:
+        """Whether maintenance keeps something back that fails."""
+        return any(rule.maintained for rule in self.rules)
+
     def ripens_before(self, moment: float) -> bool:
         """Whether a rule that holds will have held for long enough before `moment`."""
         return any(
@@ -62,13 +81,28 @@ class Verdict:
 
 
 def evaluate(
-    runbook: Runbook, probes: Mapping[str, ProbeState], since: Mapping[RuleKey, float], now: float
+    runbook: Runbook,
+    probes: Mapping[str, ProbeState],
+    since: Mapping[RuleKey, float],
+    now: float,
+    maintained: Collection[str] = (),
 ) -> dict[str, Verdict]:
-    """Every scenario's verdict. `since` tells when each rule began to hold; a probe that is not there is disabled."""
+    """Every scenario's verdict. `since` tells when each rule began to hold; a probe that is not there is disabled.
+
+    What is `maintained` (probes, and scenarios as `scenario:redis`) can keep no rule from being clear that is, but
+    what fails there counts as not known, until the maintenance is over.
+    """
     verdicts: dict[str, Verdict] = {}
     for name, scenario in runbook.scenarios.items():
         terms = {term.text: truth(term, probes, verdicts) for rule in scenario.rules for term in rule.terms}
-        rules = tuple(_judge(rule, terms, since.get((name, rule.key)), now) for rule in scenario.rules)
+        everything = f"scenario:{name}" in maintained
+        kept_back = {
+            term.text
+            for rule in scenario.rules
+            for term in rule.terms
+            if everything or (term.kind == "probe" and term.name in maintained)
+        }
+        rules = tuple(_judge(rule, terms, kept_back, since.get((name, rule.key)), now) for rule in scenario.rules)
         matured = [rule.rule.severity for rule in rules if rule.matured]
         verdicts[name] = Verdict(name, min(matured, default=None), rules)
     return verdicts
@@ -120,16 +154,22 @@ def why_level(state: ProbeState, why: str) -> Level:
     return Level.UNKNOWN if run is None or run.shown is Level.UNKNOWN else Level.OK
 
 
-def _judge(rule: Rule, truths: Mapping[str, bool | None], began: float | None, now: float) -> RuleVerdict:
+def _judge(
+    rule: Rule, truths: Mapping[str, bool | None], kept_back: Collection[str], began: float | None, now: float
+) -> RuleVerdict:
     terms = {term.text: truths[term.text] for term in rule.terms}
-    holds = _any(terms.values()) if rule.mode == "any" else _all(terms.values())
-    if holds and began is None:
+    joined = _any if rule.mode == "any" else _all
+    truly = joined(terms.values())
+    if truly and began is None:
         began = now
-    if holds is False:
+    if truly is False:
         began = None
     due = None if began is None else began + rule.hold
-    because = tuple(text for text, held in terms.items() if held)
-    return RuleVerdict(rule, holds, began, due, bool(holds) and due is not None and now >= due, because)
+    counted = {text: None if held and text in kept_back else held for text, held in terms.items()}
+    holds = joined(counted.values())
+    because = tuple(text for text, held in counted.items() if held)
+    matured = bool(holds) and due is not None and now >= due
+    return RuleVerdict(rule, holds, began, due, matured, because, maintained=bool(truly) and not holds)
 
 
 def _any(terms: Collection[bool | None]) -> bool | None:

@@ -1,5 +1,15 @@
 """What must survive a restart, in one SQLite file with one writer."""
 
-from monitor.store.sqlite import Changes, Locked, Saved, SavedProbe, Store, StoreError, read
+from monitor.store.sqlite import (
+    Changes,
+    Locked,
+    Saved,
+    SavedProbe,
+    Store,
+    StoreError,
+    backup,
+    incidents_since,
+    read,
+)
 
-__all__ = ["Changes", "Locked", "Saved", "SavedProbe", "Store", "StoreError", "read"]
+__all__ = ["Changes", "Locked", "Saved", "SavedProbe", "Store", "StoreError", "backup", "incidents_since", "read"]

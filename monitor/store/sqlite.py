@@ -17,55 +17,30 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import msgspec
 import structlog
 
 from monitor.clock import moment
-from monitor.core.incident import Event, Incident, Page, State
+from monitor.core.incident import Event, Incident, Notice, NoticeKind, Page
 from monitor.core.level import ProbeState
+from monitor.core.maintenance import Window
 from monitor.core.probe import Json, Result
 from monitor.core.runbook import Severity
 from monitor.core.severity import RuleKey
 from monitor.core.snapshot import Tally
+from monitor.store import schema
 
 log = structlog.get_logger()
 
-SCHEMA_VERSION = 1
 GROUP_SECONDS = 0.05  # how long a group waits for one more
 _GROUP = 100  # batches in a group at the most
 RETRY_SECONDS = 1.0
-KEEP_RESOLVED_SECONDS = 31 * 86400.0
-
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-CREATE TABLE probe (
-    name TEXT PRIMARY KEY, target TEXT NOT NULL, state TEXT NOT NULL, cursor TEXT NOT NULL, tally TEXT NOT NULL,
-    result TEXT NOT NULL
-) WITHOUT ROWID;
-CREATE TABLE rule (scenario TEXT, key TEXT, since REAL NOT NULL, PRIMARY KEY (scenario, key)) WITHOUT ROWID;
-CREATE TABLE incident (
-    key TEXT PRIMARY KEY, scenario TEXT NOT NULL, state TEXT NOT NULL, severity INTEGER NOT NULL, peak INTEGER NOT NULL,
-    started_at REAL NOT NULL, opened_at REAL NOT NULL, opening INTEGER NOT NULL, parent TEXT, why TEXT NOT NULL,
-    mitigated_at REAL, resolved_at REAL, relapses INTEGER NOT NULL
-) WITHOUT ROWID;
-CREATE UNIQUE INDEX one_open_incident_per_scenario ON incident (scenario) WHERE state != 'resolved';
-CREATE TABLE page (
-    incident TEXT NOT NULL REFERENCES incident (key), opening INTEGER NOT NULL, severity INTEGER NOT NULL,
-    escalation_level TEXT NOT NULL, vendor TEXT NOT NULL, attempt INTEGER NOT NULL, labels TEXT NOT NULL,
-    due_at REAL NOT NULL, fired_at REAL NOT NULL, ended_at REAL,
-    PRIMARY KEY (incident, opening, severity, escalation_level, vendor, attempt)
-) WITHOUT ROWID;
-CREATE TABLE event (
-    incident TEXT NOT NULL, number INTEGER NOT NULL, at REAL NOT NULL, kind TEXT NOT NULL, text TEXT NOT NULL,
-    by TEXT NOT NULL, PRIMARY KEY (incident, number)
-) WITHOUT ROWID;
-CREATE TABLE opened (
-    scenario TEXT, severity INTEGER, count INTEGER NOT NULL, PRIMARY KEY (scenario, severity)
-) WITHOUT ROWID;
-CREATE TABLE resource (key TEXT PRIMARY KEY, state BLOB NOT NULL) WITHOUT ROWID;
-"""
+AT_HAND_SECONDS = 31 * 86400.0  # how long a resolved incident is loaded at start
+KEEP_SECONDS = 400 * 86400.0  # and how long it is kept: a year of month's ends, and some days
+TIDY_SECONDS = 3600.0
 
 
 class StoreError(Exception):
@@ -95,6 +70,8 @@ class Saved:
     rules: Mapping[RuleKey, float] = field(default_factory=dict)
     incidents: tuple[Incident, ...] = ()  # open, or resolved within the last month; oldest first
     pages: tuple[Page, ...] = ()  # of those
+    notices: tuple[Notice, ...] = ()  # likewise
+    windows: tuple[Window, ...] = ()  # maintenance that somebody began and that is not over
     opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)  # how many events each incident's timeline has
     seen: tuple[str, float, float] | None = None  # (boot id, seconds since boot, wall) at the last commit
@@ -110,7 +87,9 @@ class Changes:
     rules: Mapping[RuleKey, float | None] = field(default_factory=dict)  # None: holds no longer
     incidents: tuple[Incident, ...] = ()
     pages: tuple[Page, ...] = ()
+    notices: tuple[Notice, ...] = ()
     events: tuple[Event, ...] = ()
+    windows: tuple[Window, ...] = ()
     opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
     resources: Mapping[str, bytes] = field(default_factory=dict)
     shift_seconds: float = 0.0  # by how much the wall clock was set: the timelines move with it
@@ -118,7 +97,8 @@ class Changes:
     @property
     def transition(self) -> bool:
         """Whether someone will be told of it, so that it has to be on disk first."""
-        return bool(self.incidents or self.pages or self.events or self.resources or self.shift_seconds)
+        told = self.incidents or self.pages or self.notices or self.events or self.windows
+        return bool(told or self.resources or self.shift_seconds)
 
 
 Key = tuple[Any, ...]
@@ -131,6 +111,7 @@ class Store:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.error = ""  # in words, while the file cannot be written
+        self._tidied = -TIDY_SECONDS
         self._lock = _take_lock(path)
         try:
             self._db = _connect(path)
@@ -191,6 +172,7 @@ class Store:
         pending: dict[Key, Statement] = {}
         closing = False
         while not closing:
+            self._tidy()
             batches, closing = self._collect(block=not pending)
             for batch in batches:
                 for key, statement in batch.statements.items():
@@ -201,6 +183,16 @@ class Store:
                 pending = {}
             for batch in batches:
                 batch.tell(committed=committed)
+
+    def _tidy(self) -> None:
+        """Forget what is old, now and then: while there is something to write, which is always."""
+        if self._tidied + TIDY_SECONDS > monotonic():
+            return
+        self._tidied = monotonic()
+        try:
+            forget(self._db, moment()[2])
+        except sqlite3.Error as error:
+            log.warning("store_not_tidied", file=str(self.path), error=str(error))
 
     def _collect(self, *, block: bool) -> tuple[list[_Batch], bool]:
         """What is to be written now: everything of the last 100 ms, or sooner if somebody waits for it."""
@@ -265,6 +257,58 @@ class Store:
         return False
 
 
+def forget(db: sqlite3.Connection, now: float) -> None:
+    """Delete incidents that were resolved over a year ago, with all that was told of them, and maintenance as old.
+
+    One that was declared as what must keep its evidence (`evidence_hold`) stays.
+    """
+    before = now - KEEP_SECONDS
+    db.execute("BEGIN IMMEDIATE")
+    try:
+        for statement in _FORGET:
+            db.execute(statement, (before,))
+        db.execute("COMMIT")
+    except BaseException:
+        if db.in_transaction:
+            db.execute("ROLLBACK")
+        raise
+
+
+def backup(path: Path, target: Path) -> None:
+    """Copy a store, also a running daemon's, into a new file. StoreError if there is none, or if the target exists."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        os.close(descriptor)
+    except OSError as error:
+        raise StoreError(f"{target}: {error.strerror}") from error
+    source = _read_only(path)
+    copy = sqlite3.connect(target)
+    try:
+        source.backup(copy)
+    except sqlite3.Error as error:
+        target.unlink(missing_ok=True)
+        raise StoreError(f"{target}: {error}") from error
+    finally:
+        copy.close()
+        source.close()
+
+
+def incidents_since(path: Path, since: float) -> tuple[Incident, ...]:
+    """Every incident that is open or was resolved after `since`; oldest first. StoreError if there is no store."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
+    db = _read_only(path)
+    try:
+        _check_version(db, path)
+        return _incidents(db, since)
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
 def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
     """What a store holds, and the timelines, while its daemon is down or someone else's. StoreError if there is none."""
     if not path.exists():
@@ -320,10 +364,8 @@ def _connect(path: Path) -> sqlite3.Connection:
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a page that was sent must be known after a power cut too
-        version = db.execute("PRAGMA user_version").fetchone()[0]
-        if version == 0:
-            db.executescript(f"BEGIN;{_SCHEMA}PRAGMA user_version = {SCHEMA_VERSION};COMMIT;")
-        _check_version(db, path)
+        _check_version(db, path, oldest=0)
+        schema.migrate(db, path)
         path.chmod(0o600)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{path}: {error}") from error
@@ -338,36 +380,40 @@ def _read_only(path: Path) -> sqlite3.Connection:
         raise StoreError(f"{path}: {error}") from error
 
 
-def _check_version(db: sqlite3.Connection, path: Path) -> None:
+def _check_version(db: sqlite3.Connection, path: Path, *, oldest: int = schema.VERSION) -> None:
     version = db.execute("PRAGMA user_version").fetchone()[0]
-    if version != SCHEMA_VERSION:
+    if version > schema.VERSION:
         raise StoreError(
-            f"{path}: schema version {version}, written by a newer portal-monitor; this one knows {SCHEMA_VERSION}"
+            f"{path}: schema version {version}, written by a newer portal-monitor; this one knows {schema.VERSION}"
+        )
+    if version < oldest:
+        raise StoreError(
+            f"{path}: schema version {version}, of an older portal-monitor; the daemon brings it up to date"
         )
 
 
 def _load(db: sqlite3.Connection) -> Saved:
-    incidents = tuple(
-        Incident(
-            key, scenario, State(state), Severity(severity), Severity(peak), started, opened, opening, parent,
-            tuple(_decode(why, list[str])), mitigated, resolved, relapses,
-        )
-        for key, scenario, state, severity, peak, started, opened, opening, parent, why, mitigated, resolved, relapses
-        in db.execute(
-            "SELECT key, scenario, state, severity, peak, started_at, opened_at, opening, parent, why, mitigated_at,"
-            " resolved_at, relapses FROM incident WHERE resolved_at IS NULL OR resolved_at > ? ORDER BY started_at",
-            (moment()[2] - KEEP_RESOLVED_SECONDS,),
-        )
-    )  # fmt: skip
+    since = moment()[2] - AT_HAND_SECONDS
+    incidents = _incidents(db, since)
     known = {incident.key for incident in incidents}
     pages = tuple(
         Page(incident, opening, Severity(severity), level, vendor, attempt, _decode(labels, dict[str, str]), *times)
         for incident, opening, severity, level, vendor, attempt, labels, *times in db.execute(
-            "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at"
-            " FROM page ORDER BY fired_at"
+            "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at,"
+            " fell_back_at FROM page ORDER BY fired_at"
         )
         if incident in known
     )
+    notices = tuple(
+        Notice(
+            incident, NoticeKind(kind), key, number, _decode(labels, dict[str, str]), _decode(words, dict[str, str]),
+            *times,
+        )
+        for incident, kind, key, number, labels, words, *times in db.execute(
+            "SELECT incident, kind, key, number, labels, words, due_at, fired_at, ended_at FROM notice ORDER BY fired_at"
+        )
+        if incident in known
+    )  # fmt: skip
     probes = {
         name: SavedProbe(
             target, _decode(state, ProbeState), _decode(cursor, Any), _decode(tally, Tally), _last_result(result),
@@ -382,11 +428,26 @@ def _load(db: sqlite3.Connection) -> Saved:
         {(scenario, key): since for scenario, key, since in db.execute("SELECT scenario, key, since FROM rule")},
         incidents,
         pages,
+        notices,
+        _windows(db, moment()[2]),
         {(name, Severity(severity)): count for name, severity, count in db.execute("SELECT * FROM opened")},
         dict(db.execute("SELECT incident, max(number) FROM event GROUP BY incident")),
         _decode(seen[0], tuple[str, float, float]) if seen else None,
         empty=seen is None,
     )
+
+
+def _incidents(db: sqlite3.Connection, since: float) -> tuple[Incident, ...]:
+    """Those that are open, or were resolved after `since`; oldest first."""
+    rows = db.execute(
+        "SELECT facts FROM incident WHERE resolved_at IS NULL OR resolved_at > ? ORDER BY started_at, key", (since,)
+    )
+    return tuple(_decode(facts, Incident) for (facts,) in rows)
+
+
+def _windows(db: sqlite3.Connection, now: float) -> tuple[Window, ...]:
+    rows = db.execute("SELECT key, of, starts_at, ends_at, reason, by FROM maintenance WHERE ends_at > ?", (now,))
+    return tuple(Window(key, tuple(_decode(of, list[str])), *rest) for key, of, *rest in rows)
 
 
 def _last_result(text: str) -> Result | None:
@@ -405,23 +466,36 @@ def _events(db: sqlite3.Connection, incident: str) -> list[Event]:
     return [Event(*row) for row in rows]
 
 
+_FORGET = (
+    *(
+        f"DELETE FROM {table} WHERE incident IN (SELECT key FROM incident WHERE resolved_at < ? AND NOT evidence)"  # noqa: S608
+        for table in ("page", "notice", "event")
+    ),
+    "DELETE FROM incident WHERE resolved_at < ? AND NOT evidence",
+    "DELETE FROM maintenance WHERE ends_at < ?",
+)
+
 # --- statements ------------------------------------------------------------------------------------------------------
 
 _META = "INSERT OR REPLACE INTO meta (key, value) VALUES (?, ?)"
 _PROBE = "INSERT OR REPLACE INTO probe (name, target, state, cursor, tally, result) VALUES (?, ?, ?, ?, ?, ?)"
 _RULE = "INSERT OR REPLACE INTO rule (scenario, key, since) VALUES (?, ?, ?)"
 _INCIDENT = (
-    "INSERT INTO incident (key, scenario, state, severity, peak, started_at, opened_at, opening, parent, why,"
-    " mitigated_at, resolved_at, relapses) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (key) DO UPDATE"
-    " SET state = excluded.state, severity = excluded.severity, peak = excluded.peak, started_at = excluded.started_at,"
-    " opened_at = excluded.opened_at, opening = excluded.opening, parent = excluded.parent, why = excluded.why,"
-    " mitigated_at = excluded.mitigated_at, resolved_at = excluded.resolved_at, relapses = excluded.relapses"
+    "INSERT INTO incident (key, scenario, state, started_at, resolved_at, evidence, facts) VALUES (?, ?, ?, ?, ?, ?, ?)"
+    " ON CONFLICT (key) DO UPDATE SET state = excluded.state, started_at = excluded.started_at,"
+    " resolved_at = excluded.resolved_at, evidence = excluded.evidence, facts = excluded.facts"
 )
 _PAGE = (
     "INSERT INTO page (incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at,"
-    " ended_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
+    " ended_at, fell_back_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET due_at ="
+    " excluded.due_at, fired_at = excluded.fired_at, ended_at = excluded.ended_at, fell_back_at = excluded.fell_back_at"
+)
+_NOTICE = (
+    "INSERT INTO notice (incident, kind, key, number, labels, words, due_at, fired_at, ended_at)"
+    " VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE"
     " SET due_at = excluded.due_at, fired_at = excluded.fired_at, ended_at = excluded.ended_at"
 )
+_WINDOW = "INSERT OR REPLACE INTO maintenance (key, of, starts_at, ends_at, reason, by) VALUES (?, ?, ?, ?, ?, ?)"
 _EVENT = "INSERT OR IGNORE INTO event (incident, number, at, kind, text, by) VALUES (?, ?, ?, ?, ?, ?)"
 _OPENED = "INSERT OR REPLACE INTO opened (scenario, severity, count) VALUES (?, ?, ?)"
 _RESOURCE = "INSERT OR REPLACE INTO resource (key, state) VALUES (?, ?)"
@@ -449,8 +523,15 @@ def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
         yield ("incident", incident.key), (_INCIDENT, _incident_row(incident))
     for page in changes.pages:
         identity = (page.incident, page.opening, int(page.severity), page.escalation_level, page.vendor, page.attempt)
-        row = (*identity, _encode(dict(page.labels)), page.due_at, page.fired_at, page.ended_at)
+        row = (*identity, _encode(dict(page.labels)), page.due_at, page.fired_at, page.ended_at, page.fell_back_at)
         yield ("page", *identity), (_PAGE, row)
+    for notice in changes.notices:
+        what = (notice.incident, notice.kind.value, notice.key, notice.number)
+        said = (_encode(dict(notice.labels)), _encode(dict(notice.words)))
+        yield ("notice", *what), (_NOTICE, (*what, *said, notice.due_at, notice.fired_at, notice.ended_at))
+    for window in changes.windows:
+        span = (window.starts_at, window.ends_at)
+        yield ("window", window.key), (_WINDOW, (window.key, _encode(window.of), *span, window.reason, window.by))
     for event in changes.events:
         line = (event.incident, event.number, event.at, event.kind, event.text, event.by)
         yield ("event", event.incident, event.number), (_EVENT, line)
@@ -461,11 +542,8 @@ def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
 
 
 def _incident_row(incident: Incident) -> tuple[Any, ...]:
-    return (
-        incident.key, incident.scenario, incident.state.value, int(incident.severity), int(incident.peak),
-        incident.started_at, incident.opened_at, incident.opening, incident.parent, _encode(list(incident.why)),
-        incident.mitigated_at, incident.resolved_at, incident.relapses,
-    )  # fmt: skip
+    columns = (incident.key, incident.scenario, incident.state.value, incident.started_at, incident.resolved_at)
+    return (*columns, incident.evidence, _encode(incident))
 
 
 def _encode(value: object) -> str:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.core import escalation, incident, severity
-from monitor.core.incident import Incident, Page, State
+from monitor.core.incident import Began, Incident, Page, State
 from monitor.core.level import RUN, ProbeState, WhyState
 from monitor.core.runbook import (
     EscalationRow,
@@ -127,55 +127,55 @@ def verdict(level: Severity | None, *, unknown: bool = False) -> Verdict:
 
 
 def opened(now: float = 1000.0, level: Severity = P2) -> Incident:
-    made = incident.advance(None, verdict(level), LIFECYCLE, now, now - 10).incident
+    made = incident.advance(None, verdict(level), LIFECYCLE, now, Began(now - 10)).incident
     assert made is not None
     return made
 
 
 def test_an_incident_is_named_by_the_utc_minute_of_its_first_failing_sample() -> None:
     began = 1795453342.0  # 2026-11-23 17:02:22 UTC
-    made = incident.advance(None, verdict(P2), LIFECYCLE, began + 40, began).incident
+    made = incident.advance(None, verdict(P2), LIFECYCLE, began + 40, Began(began)).incident
     assert made is not None
     assert (made.key, made.started_at, made.opened_at) == ("redis-20261123-1702", began, began + 40)
 
 
 def test_clear_rules_lead_to_monitoring_and_then_to_resolved() -> None:
-    watching = incident.advance(opened(), verdict(None), LIFECYCLE, 2000, None).incident
+    watching = incident.advance(opened(), verdict(None), LIFECYCLE, 2000).incident
     assert watching is not None
     assert watching.state is State.MONITORING
-    assert incident.advance(watching, verdict(None), LIFECYCLE, 2899, None).incident == watching
-    over = incident.advance(watching, verdict(None), LIFECYCLE, 2900, None).incident
+    assert incident.advance(watching, verdict(None), LIFECYCLE, 2899).incident == watching
+    over = incident.advance(watching, verdict(None), LIFECYCLE, 2900).incident
     assert over is not None
     assert over.state is State.RESOLVED
 
 
 def test_an_unknown_moves_nothing() -> None:
-    assert incident.advance(opened(), verdict(None, unknown=True), LIFECYCLE, 9000, None).incident == opened()
-    assert incident.advance(None, verdict(None, unknown=True), LIFECYCLE, 9000, None).incident is None
+    assert incident.advance(opened(), verdict(None, unknown=True), LIFECYCLE, 9000).incident == opened()
+    assert incident.advance(None, verdict(None, unknown=True), LIFECYCLE, 9000).incident is None
 
 
 def test_a_relapse_goes_back_and_is_counted() -> None:
-    watching = incident.advance(opened(), verdict(None), LIFECYCLE, 2000, None).incident
-    step = incident.advance(watching, verdict(P2), LIFECYCLE, 2100, None)
+    watching = incident.advance(opened(), verdict(None), LIFECYCLE, 2000).incident
+    step = incident.advance(watching, verdict(P2), LIFECYCLE, 2100)
     assert step.incident is not None
     assert (step.incident.state, step.incident.relapses, step.incident.mitigated_at) == (State.INVESTIGATING, 1, None)
 
 
 def test_severity_only_rises_by_itself() -> None:
-    worse = incident.advance(opened(), verdict(P1), LIFECYCLE, 1100, None).incident
+    worse = incident.advance(opened(), verdict(P1), LIFECYCLE, 1100).incident
     assert worse is not None
     assert worse.severity is P1
-    better = incident.advance(worse, verdict(P3), LIFECYCLE, 1200, None).incident
+    better = incident.advance(worse, verdict(P3), LIFECYCLE, 1200).incident
     assert better is not None
     assert better.severity is P1
 
 
 def test_a_failure_soon_after_resolving_reopens_the_same_incident() -> None:
     over = replace(opened(), state=State.RESOLVED, resolved_at=3000.0)
-    again = incident.advance(over, verdict(P2), LIFECYCLE, 4799, 4790).incident
+    again = incident.advance(over, verdict(P2), LIFECYCLE, 4799, Began(4790)).incident
     assert again is not None
     assert (again.key, again.opening, again.state) == (over.key, 2, State.INVESTIGATING)
-    later = incident.advance(over, verdict(P2), LIFECYCLE, 4800, 4790).incident
+    later = incident.advance(over, verdict(P2), LIFECYCLE, 4800, Began(4790)).incident
     assert later is not None
     assert later.key != over.key
 
@@ -183,7 +183,7 @@ def test_a_failure_soon_after_resolving_reopens_the_same_incident() -> None:
 def test_several_incidents_within_a_minute_have_names_of_their_own() -> None:
     keys, last = [], None
     for second in (0, 10, 20):
-        last = incident.advance(last, verdict(P2), Lifecycle(0, 0), 1795453320.0 + second, None).incident
+        last = incident.advance(last, verdict(P2), Lifecycle(0, 0), 1795453320.0 + second).incident
         assert last is not None
         keys.append(last.key)
         last = replace(last, state=State.RESOLVED, resolved_at=last.opened_at)
@@ -193,7 +193,7 @@ def test_several_incidents_within_a_minute_have_names_of_their_own() -> None:
 def test_an_incident_does_not_resolve_while_a_rule_of_it_ripens() -> None:
     watching = replace(opened(), state=State.MONITORING, mitigated_at=2000.0)
     ripening = severity.RuleVerdict(rule(P2, "redis", hold=30), True, 2890.0, 2920.0, matured=False)
-    assert incident.advance(watching, Verdict("redis", None, (ripening,)), LIFECYCLE, 2901, None).incident == watching
+    assert incident.advance(watching, Verdict("redis", None, (ripening,)), LIFECYCLE, 2901).incident == watching
 
 
 @given(st.lists(st.sampled_from([P1, P2, P3, None, "unknown"]), max_size=40))
@@ -201,7 +201,7 @@ def test_an_incident_resolves_only_from_monitoring_and_never_gets_less_severe(mo
     last: Incident | None = None
     for number, moment in enumerate(moments):
         said = verdict(None, unknown=True) if moment == "unknown" else verdict(moment)
-        step = incident.advance(last, said, Lifecycle(monitor=2, reopen_within=0), number, None)
+        step = incident.advance(last, said, Lifecycle(monitor=2, reopen_within=0), number)
         if step.incident is not None and not step.incident.open and (last is None or last.open):
             assert last is not None
             assert last.state is State.MONITORING
@@ -213,29 +213,33 @@ def test_an_incident_resolves_only_from_monitoring_and_never_gets_less_severe(mo
 # --- first pages -----------------------------------------------------------------------------------------------------
 
 
+def due(item: Incident, pages: list[Page], now: float, *, parent_coming: bool) -> list[Page]:
+    return escalation.due_pages(BOOK, item, pages, now, recorded=False, parent_coming=parent_coming)
+
+
 def page(item: Incident, level: Severity = P2) -> Page:
     return Page(item.key, item.opening, level, "L1")
 
 
 def test_one_first_page_for_each_severity_of_an_opening() -> None:
     item = opened()
-    assert [due.severity for due in escalation.due_pages(item, [], 1000, parent_coming=False)] == [P2]
-    assert escalation.due_pages(item, [page(item)], 1001, parent_coming=False) == []
+    assert [each.severity for each in due(item, [], 1000, parent_coming=False)] == [P2]
+    assert due(item, [page(item)], 1001, parent_coming=False) == []
     worse = replace(item, severity=P1)
-    assert [due.severity for due in escalation.due_pages(worse, [page(item)], 1001, parent_coming=False)] == [P1]
+    assert [each.severity for each in due(worse, [page(item)], 1001, parent_coming=False)] == [P1]
     again = replace(item, opening=2)
-    assert len(escalation.due_pages(again, [page(item)], 1001, parent_coming=False)) == 1
+    assert len(due(again, [page(item)], 1001, parent_coming=False)) == 1
 
 
 @pytest.mark.parametrize("change", [{"parent": "portal-unreachable"}, {"state": State.MONITORING}])
 def test_a_symptom_or_an_incident_that_is_clear_pages_nobody(change: dict[str, Any]) -> None:
-    assert escalation.due_pages(replace(opened(), **change), [], 1001, parent_coming=False) == []
+    assert due(replace(opened(), **change), [], 1001, parent_coming=False) == []
 
 
 def test_a_first_page_waits_two_seconds_at_most_for_a_parent() -> None:
     item = opened()
-    assert escalation.due_pages(item, [], 1001.9, parent_coming=True) == []
-    assert len(escalation.due_pages(item, [], 1002, parent_coming=True)) == 1
+    assert due(item, [], 1001.9, parent_coming=True) == []
+    assert len(due(item, [], 1002, parent_coming=True)) == 1
 
 
 def test_a_parent_may_be_coming_while_another_probe_of_it_is_failing_unconfirmed() -> None:
