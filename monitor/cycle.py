@@ -71,7 +71,7 @@ class _Probe:
 
 
 @dataclass(slots=True)
-class _Moment:
+class _Turn:
     """What one moment changes, while it is being found out."""
 
     now: float
@@ -114,7 +114,8 @@ class Cycle:
         self._pages: list[Page] = list(saved.pages)
         self._notices: list[Notice] = list(saved.notices)
         self._windows: dict[str, Window] = {window.key: window for window in saved.windows}
-        self._maintained: frozenset[str] = frozenset()
+        self._active: tuple[Window, ...] = ()  # maintenance that is on
+        self._windows_change_at: float | None = -math.inf  # when another set of them is (wall time)
         self._remind_at = -math.inf  # wall time before which nobody has to be reminded of anything
         self._opened: dict[tuple[str, Severity], int] = dict(saved.opened)
         self._numbers: dict[str, int] = dict(saved.numbers)
@@ -155,8 +156,7 @@ class Cycle:
     def next_change(self) -> float | None:
         """When (wall seconds) a hold ends, an incident resolves, a page or a reminder is due, maintenance is over."""
         now = self._clock.now()
-        moments = [severity.next_change(self._verdicts), self._remind_at]
-        moments.append(maintenance.next_change(self.config.maintenance, self._windows.values(), now))
+        moments = [severity.next_change(self._verdicts), self._remind_at, self._windows_change_at]
         for item in self._incidents.values():
             if not item.open:
                 continue
@@ -190,6 +190,7 @@ class Cycle:
             before = {name: probe.row() for name, probe in self._probes.items()}
             gone = tuple(name for name in before if name not in config.probes)
             self.runbook = runbook
+            self._remind_at = -math.inf  # another calendar
             self._configure(config, before)
             wanted = {(name, rule.key) for name, item in runbook.scenarios.items() for rule in item.rules}
             dropped: dict[RuleKey, float | None] = {key: None for key in self._rules if key not in wanted}
@@ -324,7 +325,7 @@ class Cycle:
 
     def windows(self) -> tuple[Window, ...]:
         """Maintenance that is on now."""
-        return tuple(maintenance.active(self.config.maintenance, self._windows.values(), self._clock.now()))
+        return self._active
 
     @property
     def recorded(self) -> bool:
@@ -410,22 +411,23 @@ class Cycle:
     ) -> None:
         now = self._clock.now()
         states = {name: probe.state if probe.fresh else ProbeState() for name, probe in self._probes.items()}
-        self._maintained = frozenset(name for window in self.windows() for name in window.of)
-        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now, self._maintained)
+        self._look_at_windows(now, anew=force or bool(windows))
+        maintained = {name for window in self._active for name in window.of}
+        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now, maintained)
         rules = self._move_rules() | dict(dropped)
-        moment_ = _Moment(now)
+        turn = _Turn(now)
         if by_hand is not None:
-            self._take(moment_, *by_hand)
-        self._move_incidents(moment_)
-        self._link_parents(moment_)
-        self._follow_vendors(moment_, states)
-        self._move_pages(moment_, states)
-        self._move_notices(moment_)
-        for item in moment_.incidents.values():
+            self._take(turn, *by_hand)
+        self._move_incidents(turn)
+        self._link_parents(turn)
+        self._follow_vendors(turn, states)
+        self._move_pages(turn, states)
+        self._move_notices(turn)
+        for item in turn.incidents.values():
             self._incidents[item.scenario] = self._past[item.key] = item
         changes = Changes(
-            touched, gone, rules, (*moment_.incidents.values(), *moment_.older), tuple(moment_.pages), tuple(moment_.notices),
-            tuple(moment_.events), windows, self._count_openings(moment_),
+            touched, gone, rules, (*turn.incidents.values(), *turn.older), tuple(turn.pages), tuple(turn.notices),
+            tuple(turn.events), windows, self._count_openings(turn),
         )  # fmt: skip
         saved = self._store.save(changes)
         saved.add_done_callback(lambda done: self._committed(touched, done))
@@ -433,7 +435,7 @@ class Cycle:
             await asyncio.wait({saved}, timeout=DISK_PATIENCE_SECONDS)  # a disk that hangs must not keep pages back
         self.changes += 1
         self.settled_mono = self._clock.monotonic()
-        for event in moment_.events:
+        for event in turn.events:
             log.info("incident", incident=event.incident, kind=event.kind, text=event.text, by=event.by)
         if changes.transition or force:
             self._forget_the_old(now)
@@ -456,6 +458,13 @@ class Cycle:
         self._notices = [notice for notice in self._notices if notice.incident not in gone]
         self._windows = {key: window for key, window in self._windows.items() if window.ends_at > now}
 
+    def _look_at_windows(self, now: float, *, anew: bool) -> None:
+        """Which maintenance is on, and until when that is so: a cron expression is not read again at every run."""
+        if anew or (self._windows_change_at is not None and now >= self._windows_change_at):
+            plans, windows = self.config.maintenance, self._windows.values()
+            self._active = tuple(maintenance.active(plans, windows, now))
+            self._windows_change_at = maintenance.next_change(plans, windows, now)
+
     def _move_rules(self) -> dict[RuleKey, float | None]:
         held = severity.held_since(self._verdicts)
         moved: dict[RuleKey, float | None] = {
@@ -465,7 +474,7 @@ class Cycle:
         self._rules = held
         return moved
 
-    def _take(self, moment_: _Moment, step: Step, by: str) -> None:
+    def _take(self, turn: _Turn, step: Step, by: str) -> None:
         """What a moment, or a person, made of an incident."""
         if step.incident is None:
             return
@@ -475,63 +484,63 @@ class Cycle:
                 self._incidents.get(step.incident.scenario, step.incident).key == step.incident.key
                 or step.incident.open
             ):
-                moment_.incidents[step.incident.scenario] = step.incident
+                turn.incidents[step.incident.scenario] = step.incident
             else:
-                moment_.older.append(step.incident)
+                turn.older.append(step.incident)
                 self._past[step.incident.key] = step.incident
-        moment_.events += [self._event(step.incident.key, kind, text, by) for kind, text in step.events]
+        turn.events += [self._event(step.incident.key, kind, text, by) for kind, text in step.events]
         if any(kind in {"opened", "reopened", "severity", "declared"} for kind, _ in step.events):
-            moment_.taking.add(step.incident.scenario)
+            turn.taking.add(step.incident.scenario)
         if step.update:
-            moment_.updates.add(step.incident.scenario)
+            turn.updates.add(step.incident.scenario)
 
-    def _move_incidents(self, moment_: _Moment) -> None:
+    def _move_incidents(self, turn: _Turn) -> None:
         known = {**self._verdicts}
         for name, last in self._incidents.items():
             if last.open and name not in known:  # its scenario left the runbook: nothing can hold it open
                 known[name] = Verdict(name, None, ())
         for name, verdict in known.items():
-            last_or_none = moment_.incidents.get(name, self._incidents.get(name))
-            step = incident.advance(last_or_none, verdict, self.runbook.lifecycle, moment_.now, self._began(name))
+            last_or_none = turn.incidents.get(name, self._incidents.get(name))
+            step = incident.advance(last_or_none, verdict, self.runbook.lifecycle, turn.now, self._began(name))
             if step.incident is not None and step.incident != last_or_none:
-                self._take(moment_, step, "monitor")
+                self._take(turn, step, "monitor")
 
-    def _count_openings(self, moment_: _Moment) -> dict[tuple[str, Severity], int]:
+    def _count_openings(self, turn: _Turn) -> dict[tuple[str, Severity], int]:
         """Count each severity that an incident took, in each of its openings."""
         counted = {}
-        for name in moment_.taking & set(moment_.incidents):
-            key = (name, moment_.incidents[name].severity)
+        for name in turn.taking & set(turn.incidents):
+            key = (name, turn.incidents[name].severity)
             counted[key] = self._opened[key] = self._opened.get(key, 0) + 1
         return counted
 
-    def _link_parents(self, moment_: _Moment) -> None:
+    def _link_parents(self, turn: _Turn) -> None:
         """Name the cause of each open incident, or that it has none any more."""
-        newest = {**self._incidents, **moment_.incidents}
+        newest = {**self._incidents, **turn.incidents}
         for name, item in newest.items():
             if not item.open or name not in self.runbook.scenarios:
                 continue
             parent = None if item.declared_at else escalation.silenced_by(self.runbook, item, newest)
             if parent != item.parent:
-                moment_.incidents[name] = replace(item, parent=parent)
+                turn.incidents[name] = replace(item, parent=parent)
                 text = f"A symptom of {newest[parent].key}" if parent else "Its cause is over, it is not"
-                moment_.events.append(self._event(item.key, "linked" if parent else "unlinked", text))
+                turn.events.append(self._event(item.key, "linked" if parent else "unlinked", text))
 
-    def _follow_vendors(self, moment_: _Moment, states: Mapping[str, ProbeState]) -> None:
+    def _follow_vendors(self, turn: _Turn, states: Mapping[str, ProbeState]) -> None:
         """Note since when what a vendor answers for has failed: the clock of its page."""
-        for name, item in {**self._incidents, **moment_.incidents}.items():
+        for name, item in {**self._incidents, **turn.incidents}.items():
             scenario = self.runbook.scenarios.get(name)
             if not item.open or scenario is None or scenario.vendor is None:
                 continue
-            since = escalation.vendor_since(scenario, item, states, self._verdicts, moment_.now)
+            since = escalation.vendor_since(scenario, item, states, self._verdicts, turn.now)
             if since != item.vendor_since:
-                moment_.incidents[name] = replace(item, vendor_since=since)
+                turn.incidents[name] = replace(item, vendor_since=since)
 
-    def _move_pages(self, moment_: _Moment, states: Mapping[str, ProbeState]) -> None:
+    def _move_pages(self, turn: _Turn, states: Mapping[str, ProbeState]) -> None:
         """Fire what is due, end what is over. Labels are filled in once, here."""
-        for name, item in ({**self._incidents, **moment_.incidents}).items():
+        for name, item in ({**self._incidents, **turn.incidents}).items():
             ours = [page for page in self._pages if page.incident == item.key]
             if not item.open:
-                moment_.pages += [replace(page, ended_at=moment_.now) for page in ours if page.ended_at is None]
+                turn.pages += [replace(page, ended_at=turn.now) for page in ours if page.ended_at is None]
                 continue
             scenario = self.runbook.scenarios.get(name)
             if scenario is None or not self._in_sight(item):
@@ -540,12 +549,12 @@ class Cycle:
                 self.runbook, name, states, self._verdicts, item.opened_at + escalation.PARENT_PATIENCE_SECONDS
             )
             for page in escalation.due_pages(
-                self.runbook, item, ours, moment_.now, recorded=self.recorded, parent_coming=coming
+                self.runbook, item, ours, turn.now, recorded=self.recorded, parent_coming=coming
             ):
                 labels = page_labels(scenario, item, page, self.config.labels)
-                moment_.pages.append(replace(page, labels=labels))
-                moment_.events.append(self._event(item.key, "paged", self._paged(page)))
-        self._replace_pages(moment_.pages)
+                turn.pages.append(replace(page, labels=labels))
+                turn.events.append(self._event(item.key, "paged", self._paged(page)))
+        self._replace_pages(turn.pages)
 
     def _paged(self, page: Page) -> str:
         row = self.runbook.escalation.get(page.escalation_level)
@@ -559,35 +568,36 @@ class Cycle:
         """Whether its probes have been seen in this process, so that nothing goes further on old news."""
         if item.opened_at > self._clock.now() - (self._clock.monotonic() - self._began_mono):
             return True  # it opened in this process
-        names = {term.name for rule in self.runbook.scenarios[item.scenario].rules for term in rule.terms}
+        scenario = self.runbook.scenarios.get(item.scenario)
+        names = {term.name for rule in scenario.rules for term in rule.terms} if scenario else set()
         seen = all(self._probes[name].fresh for name in names if name in self._probes)
         return seen or self._clock.monotonic() - self._began_mono >= SIGHT_SECONDS
 
-    def _move_notices(self, moment_: _Moment) -> None:
+    def _move_notices(self, turn: _Turn) -> None:
         """Status updates to those who have been paged before, and reminders."""
-        paged = {page.incident for page in moment_.pages if page.ended_at is None and page.fired_at == moment_.now}
-        for name in sorted(moment_.updates & set(moment_.incidents)):
-            item = moment_.incidents[name]
+        paged = {page.incident for page in turn.pages if page.ended_at is None and page.fired_at == turn.now}
+        for name in sorted(turn.updates & set(turn.incidents)):
+            item = turn.incidents[name]
             known = any(page.incident == item.key and page.opening == item.opening for page in self._pages)
             if known and item.key not in paged and item.parent is None:
-                item = moment_.incidents[name] = escalation.numbered(item)
-                moment_.notices.append(escalation.update_notice(item, moment_.now))
-        if moment_.incidents or moment_.older or moment_.now >= self._remind_at:
-            self._remind(moment_)
-        newest = {item.key: item for item in moment_.incidents.values()}
-        for index, notice in enumerate(moment_.notices):
+                item = turn.incidents[name] = escalation.numbered(item)
+                turn.notices.append(escalation.update_notice(item, turn.now))
+        if turn.incidents or turn.older or turn.now >= self._remind_at:
+            self._remind(turn)
+        newest = {item.key: item for item in turn.incidents.values()}
+        for index, notice in enumerate(turn.notices):
             item = newest.get(notice.incident) or self._past[notice.incident]
             scenario = self.runbook.scenarios.get(item.scenario)
             labels = notice_labels(scenario, item, notice, self.config.labels)
             words = notice_words(item, notice, self.facts())
-            moment_.notices[index] = replace(notice, labels=labels, words=words)
+            turn.notices[index] = replace(notice, labels=labels, words=words)
             update = notice.kind is NoticeKind.UPDATE
             said = ("told", f"Status update {notice.key}") if update else ("reminded", words["summary"])
-            moment_.events.append(self._event(item.key, *said))
-        self._replace_notices(moment_.notices)
+            turn.events.append(self._event(item.key, *said))
+        self._replace_notices(turn.notices)
 
-    def _remind(self, moment_: _Moment) -> None:
-        now, ours = moment_.now, {**self._past, **{item.key: item for item in moment_.incidents.values()}}
+    def _remind(self, turn: _Turn) -> None:
+        now, ours = turn.now, {**self._past, **{item.key: item for item in turn.incidents.values()}}
         told = {page.incident for page in self._pages}
         calendar, recorded = self.config.calendar, self.recorded
         next_ = []
@@ -595,7 +605,7 @@ class Cycle:
             if item.key not in told:
                 continue
             notices = escalation.due_reminders(self.runbook, calendar, item, self._notices, now, recorded=recorded)
-            moment_.notices += notices if self._in_sight(item) or not item.open else []
+            turn.notices += notices if self._in_sight(item) or not item.open else []
             next_.append(escalation.next_reminder(self.runbook, calendar, item, now, recorded=recorded))
         self._remind_at = min((at for at in next_ if at is not None), default=math.inf)
 
@@ -639,7 +649,7 @@ class Cycle:
         self._pages = [incident.shift_page(page, seconds) for page in self._pages]
         self._notices = [incident.shift_notice(notice, seconds) for notice in self._notices]
         self._windows = {key: maintenance.shift(window, seconds) for key, window in self._windows.items()}
-        self._remind_at = -math.inf
+        self._remind_at = self._windows_change_at = -math.inf
         text = f"The clock was set by {seconds:+.0f} s; earlier times are shown by the new clock"
         events = tuple(self._event(item.key, "clock", text) for item in self._incidents.values() if item.open)
         self._unsure_until = self._clock.monotonic() + UNSURE_SECONDS
