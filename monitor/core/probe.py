@@ -215,6 +215,21 @@ Watch = Callable[[Any, Any], AsyncIterator[str]]
 
 
 @dataclass(frozen=True, slots=True)
+class Cost:
+    """What one run asks of its target, so that nobody has to guess what watching costs.
+
+    `words` says it for people. `most` is how many of `unit` a run makes at the most with the options given, and `rows`
+    how many rows, keys or elements it looks at; 0 where the target has none. A test holds both against what the
+    target's own counters say.
+    """
+
+    words: str
+    unit: Literal["commands", "statements", "requests", "connections", "files"]
+    most: Callable[[Any], int]
+    rows: Callable[[Any], int] = lambda options: 0
+
+
+@dataclass(frozen=True, slots=True)
 class ProbeType:
     """One `type:` of probes.yaml. The file in `monitor/probes/` has the type's name.
 
@@ -222,7 +237,8 @@ class ProbeType:
     equal share it. `exclusive`: runs queue for it, and the runner tries a fresh one at least once a minute; a
     resource that is not exclusive is opened once and read by all. `watch` yields a word whenever the probes
     that share the resource should look now. `reads` are the measurements of other probes that the options name, by
-    the place of the option (`evidence.waiting`).
+    the place of the option (`evidence.waiting`). `cost`, `privileges` (what its credential or user must be allowed to
+    do, a line for each right and no more) and `example` (its keys in probes.yaml, with `type:`) are for people.
     """
 
     name: str
@@ -240,6 +256,9 @@ class ProbeType:
     checks: Callable[[Any], frozenset[str]] = lambda options: frozenset()
     parts: Callable[[Any], Mapping[str, frozenset[str]]] = lambda options: {}  # known parts of a split measurement
     reads: Callable[[Any], Mapping[str, Reference]] = lambda options: {}
+    cost: Cost | None = None
+    privileges: tuple[str, ...] = ()
+    example: str = ""
 
     def reason(self, name: str) -> Reason:
         """The declared reason; KeyError for one that the type does not declare (our bug)."""

@@ -21,6 +21,7 @@ from redis.exceptions import RedisError
 
 from monitor.core.probe import (
     TIMEOUT,
+    Cost,
     Fault,
     Json,
     Measure,
@@ -64,6 +65,7 @@ WORKERLESS_SAMPLES = 4
 # A dead worker's lock ends within 30 s, and within another 30 s a living worker takes the job back.
 STALLED_SECONDS = 60.0
 ACTIVE_LOOKED_AT = 20
+HEADS_MOST = 3  # the oldest waiting, paused and prioritized job
 
 MEASURES: Mapping[str, Measure] = {
     "backlog": Measure("Jobs that could be worked on: waiting, paused and prioritized ones", split="queue"),
@@ -429,4 +431,23 @@ PROBE = ProbeType(
     watch=_watch,
     resource_key=lambda options: options.url.get_secret_value(),
     parts=lambda options: dict.fromkeys(MEASURES, frozenset(options.queues)),
+    cost=Cost(
+        "For each queue 19 commands, and one more for each of up to 20 active and 3 waiting jobs, in two batches. Each looks"
+        " at the end of a list or at one key, or counts in a sorted set: O(log n) at most, whatever waits.",
+        "commands",
+        most=lambda options: len(options.queues) * (19 + ACTIVE_LOOKED_AT + HEADS_MOST),
+        rows=lambda options: len(options.queues) * (9 + ACTIVE_LOOKED_AT + 3 * HEADS_MOST),
+    ),
+    privileges=(
+        "`+ping +get +hmget +exists +llen +lindex +lrange +zcard +zcount +zrange`, on the keys of `prefix` only",
+        "`+select` for a database other than 0",
+    ),
+    example="""
+type: bullmq
+url: ${REDIS_URL}
+queues: [order-provisioning]
+warn: [oldest_waiting_seconds > 5m, failed_recently > 5]
+fail: [workerless == 1, stalled > 0]
+needs: [redis]
+""",
 )

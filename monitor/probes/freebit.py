@@ -21,6 +21,7 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, SecretStr, model_validator
 
 from monitor.core.probe import (
+    Cost,
     Fault,
     Json,
     Measure,
@@ -167,4 +168,19 @@ PROBE = ProbeType(
     run=run,
     target_keys=frozenset({"url", "oem_id", "oem_key"}),  # other credentials are another question: ask at once
     parts=_parts,
+    cost=Cost(
+        "One connection, with TLS, that asks nothing. With `login` in its place one request, at most every ten minutes.",
+        "connections",
+        most=lambda options: 2,
+    ),
+    privileges=(
+        "None: the address must be open to the monitor's host",
+        "For `login` the portal's own OEM id and key; ask Freebit first whether another login ends the BFF's",
+    ),
+    example="""
+type: freebit
+interval: 30s
+timeout: 10s
+needs: [egress]
+""",
 )

@@ -19,6 +19,7 @@ from pydantic import (
 
 from monitor.core.probe import (
     COMMON_REASONS,
+    Cost,
     Fault,
     Json,
     Measure,
@@ -305,4 +306,17 @@ PROBE = ProbeType(
     target_keys=frozenset({"url"}),
     checks=_check_names,
     parts=_parts,
+    cost=Cost(
+        "One request on a fresh connection; with `follow_redirects`, one for each of up to 10 redirects. A certificate that"
+        " is refused costs one more connection, which asks nothing.",
+        "requests",
+        most=lambda options: 1 + (_MOST_REDIRECTS if options.follow_redirects else 0),
+    ),
+    privileges=("None, where the address is public; else a login in `url` or `headers` that may read this page only",),
+    example="""
+type: http
+url: http://localhost:4000/health
+checks: {cache: .checks.cache, database: .checks.database}
+warn: duration_seconds > 2s
+""",
 )

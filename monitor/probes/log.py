@@ -18,6 +18,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 from pydantic import AfterValidator, Field, field_validator
 
 from monitor.core.probe import (
+    Cost,
     Family,
     Fault,
     Measure,
@@ -291,4 +292,21 @@ PROBE = ProbeType(
     exclusive=False,
     work="log",
     parts=_parts,
+    cost=Cost(
+        "Each byte of the log is read once, whatever the number of probes, and a stat tells that there are more. The file is"
+        " opened for reading only.",
+        "files",
+        most=lambda options: 1,
+    ),
+    privileges=(
+        "Read access to the log and to what it is rotated to: mostly membership in the group of the BFF's user, or `adm`",
+        "Search access to the folders above",
+    ),
+    example="""
+type: log
+path: /var/log/bff/combined.log
+window: 5m
+patterns: {refused: Platform Event subscription failed}
+warn: error_ratio > 1%
+""",
 )

@@ -20,6 +20,7 @@ from psycopg.conninfo import conninfo_to_dict
 from pydantic import AfterValidator, Field, SecretStr
 
 from monitor.core.probe import (
+    Cost,
     Fault,
     Measure,
     Opening,
@@ -395,4 +396,23 @@ PROBE = ProbeType(
     open=_open,
     watch=_watch,
     resource_key=lambda options: options.url.get_secret_value(),
+    cost=Cost(
+        "Two messages: SELECT 1, and one read-only transaction of four statements, the last of which takes one row out of"
+        " the statistics views. No table of the portal is read, and every statement has a time limit.",
+        "statements",
+        most=lambda options: 5,
+        rows=lambda options: 2,
+    ),
+    privileges=(
+        "`LOGIN`, and `CONNECT` on the database",
+        "`pg_read_all_stats` (or `pg_monitor`): without it, what other roles do is hidden, and those measurements are absent",
+        "`pg_use_reserved_connections` with `reserved_connections = 2` (from 16 on): a place when all others are taken",
+    ),
+    example="""
+type: postgres
+url: ${DATABASE_URL}
+pool: {role: portal, limit: 10}
+warn: connections_used_ratio > 80%
+fail: connections_used_ratio > 95%
+""",
 )

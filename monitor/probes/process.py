@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field
 
 from monitor.core.probe import (
     TIMEOUT,
+    Cost,
     Fault,
     Json,
     Measure,
@@ -141,4 +142,16 @@ PROBE = ProbeType(
     reasons=REASONS,
     run=_run,
     target_keys=frozenset({"pattern"}),
+    cost=Cost(
+        "/proc is read once: the command line of each process of the host, and four files of each of up to 64 that match.",
+        "files",
+        most=lambda options: 4 * PROCESSES_MOST,
+    ),
+    privileges=("None, where /proc is mounted without `hidepid` and the monitor runs outside of a container",),
+    example="""
+type: process
+pattern: node.*bff
+interval: 30s
+warn: cpu_ratio > 95%
+""",
 )

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 from redis.exceptions import RedisError
 
 from monitor.core.probe import (
+    Cost,
     Fault,
     Json,
     Measure,
@@ -29,7 +30,7 @@ from monitor.core.probe import (
     Value,
 )
 from monitor.core.quantity import Size
-from monitor.probes._keyspace import Count, go_on
+from monitor.probes._keyspace import STEP, STEPS_MOST, Count, go_on
 from monitor.probes._redis import (
     REDIS_REASONS,
     Connection,
@@ -295,4 +296,23 @@ PROBE = ProbeType(
     watch=_watch,
     resource_key=lambda options: options.url.get_secret_value(),
     parts=lambda options: {"keys": frozenset(options.prefixes)},
+    cost=Cost(
+        "One PING and one INFO; in a cluster CLUSTER INFO as well. With `prefixes`, once an hour the names of all keys are"
+        " looked at: up to 100 SCANs of 1000 in a run, until all were counted. Nothing is written, no value is read.",
+        "commands",
+        most=lambda options: 3 + (STEPS_MOST if options.prefixes else 0),
+        rows=lambda options: STEPS_MOST * STEP if options.prefixes else 0,
+    ),
+    privileges=(
+        "`+ping +info`, on no key",
+        "`+scan` for `prefixes` (it shows the names of all keys)",
+        "`+select` for a database other than 0, `+cluster|info` for a node of a cluster",
+    ),
+    example="""
+type: redis
+url: ${REDIS_URL}
+prefixes: ["bull:", "sf:pe:replay:"]
+warn: [memory_used_ratio > 80%, evicts == 1]
+fail: [memory_used_ratio > 95%, ping_seconds > 1s]
+""",
 )

@@ -30,6 +30,7 @@ from redis.exceptions import NoPermissionError, RedisError
 from monitor.core.evidence import Measured, Named, number
 from monitor.core.probe import (
     TIMEOUT,
+    Cost,
     Fault,
     Json,
     Measure,
@@ -496,6 +497,16 @@ def _told(reply: Reply) -> Any:
     return reply
 
 
+def _scans(options: ReplayOptions) -> int:
+    """The most SCANs in a run."""
+    return options.scan_budget // _SCAN_STEP if _WILDCARD.search(options.keys) else 0
+
+
+def _keys_read(options: ReplayOptions) -> int:
+    """The most keys whose value is read in a run."""
+    return 2 * CHANNELS if _WILDCARD.search(options.keys) else 1
+
+
 PROBE = ProbeType(
     name="replay",
     help="Salesforce's Platform Events move on: the replay ids that the portal keeps in Redis change.",
@@ -509,4 +520,22 @@ PROBE = ProbeType(
     resource_key=lambda options: options.url.get_secret_value(),
     parts=lambda options: {"oddities": frozenset(ODDITIES)},
     reads=lambda options: options.evidence.references(),
+    cost=Cost(
+        "One SCAN for each thousand keys of the database, up to `scan_budget` keys (none where `keys` is no pattern), and"
+        " one GETRANGE for each channel, of up to 64 KiB; where that is not permitted, one GET as well.",
+        "commands",
+        most=lambda options: _scans(options) + 2 * _keys_read(options),
+        rows=lambda options: _scans(options) * _SCAN_STEP + _keys_read(options),
+    ),
+    privileges=("`+ping`", "`+scan` where `keys` is a pattern", "`+getrange` (or `+get`) on `keys`"),
+    example="""
+type: replay
+url: ${REDIS_URL}
+keys: "sf:pe:replay:*"
+evidence:
+  waiting: sf-orders.orders_waiting
+  errors: sf-events.last_match_age_seconds[refused]
+warn: [unexplained_age_seconds > 2h, oddities > 0]
+needs: [redis]
+""",
 )

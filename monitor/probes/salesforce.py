@@ -28,6 +28,7 @@ from urllib.parse import quote, urlencode
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints, model_validator
 
 from monitor.core.probe import (
+    Cost,
     Fault,
     Json,
     Measure,
@@ -498,6 +499,11 @@ def _parts(options: SalesforceOptions) -> Mapping[str, frozenset[str]]:
     return {"phase_seconds": phases, "rows": frozenset(options.counts)}
 
 
+def _asked(options: SalesforceOptions) -> int:
+    """The questions of a run."""
+    return bool(options.orders) + len(options.counts) + options.limits
+
+
 PROBE = ProbeType(
     name="salesforce",
     help="Salesforce answers; with a login also whether orders wait in it, and what is left of its limits.",
@@ -510,4 +516,27 @@ PROBE = ProbeType(
     resource_key=_session_key,
     exclusive=False,
     parts=_parts,
+    cost=Cost(
+        "Without a login one request, which Salesforce does not count. With one: a request each for `orders`, `limits` and"
+        " each of `counts`, twice where the session had ended, and a login at most every 15 minutes.",
+        "requests",
+        most=lambda options: 2 * max(1, _asked(options)) + 2 if options.login else 1,
+    ),
+    privileges=(
+        "None for the front door (`login: false`)",
+        "Else an integration user of its own, pre-authorised in a connected app with the scope `api`",
+        "`API Enabled`, read access to Order (and what `counts` names), `View Setup and Configuration` for `limits`",
+    ),
+    example="""
+type: salesforce
+instance_url: https://example.my.salesforce.com
+login: true
+client_id: ${SF_MONITOR_CLIENT_ID}
+username: monitor@example.com
+private_key_file: /run/secrets/sf-monitor.pem
+limits: true
+interval: 15m
+timeout: 10s
+warn: api_requests_left_ratio < 20%
+""",
 )

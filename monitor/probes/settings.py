@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, 
 
 from monitor.core.probe import (
     TIMEOUT,
+    Cost,
     Fault,
     Measure,
     Options,
@@ -139,4 +140,16 @@ PROBE = ProbeType(
     run=_run,
     target_keys=frozenset({"path"}),
     parts=lambda options: {"as_expected": frozenset(options.expect)},
+    cost=Cost(
+        "The file is opened for reading and read once, up to 256 KiB.",
+        "files",
+        most=lambda options: 1,
+    ),
+    privileges=("Read access to the env file. What is not listed in `expect` is neither kept nor shown",),
+    example="""
+type: settings
+path: /etc/bff/bff.env
+expect: {SF_EVENTS_ENABLED: true, SF_EVENTS_REPLAY: LATEST, AUTH_BLACKLIST_FAIL_CLOSED: any}
+warn: as_expected == 0
+""",
 )

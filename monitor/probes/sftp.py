@@ -17,7 +17,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, StringConstraints
 
-from monitor.core.probe import Fault, Measure, Options, ProbeContext, ProbeType, Reading, Reason
+from monitor.core.probe import Cost, Fault, Measure, Options, ProbeContext, ProbeType, Reading, Reason
 from monitor.probes._connection import CONNECTION_MEASURES, CONNECTION_REASONS, UNREACHABLE, Journey, broken, connected
 from monitor.probes._socket import dial
 from monitor.probes.tcp import Target, place
@@ -131,4 +131,16 @@ PROBE = ProbeType(
     run=run,
     target_keys=frozenset({"target"}),
     parts=_parts,
+    cost=Cost(
+        "One connection, for the greeting; with `host_keys` a second one, for a key exchange. Nobody logs in.",
+        "connections",
+        most=lambda options: 2 if options.host_keys else 1,
+    ),
+    privileges=("None: the port must be open to the monitor's host",),
+    example="""
+type: sftp
+target: fs.mvno.net:22
+interval: 5m
+needs: [egress]
+""",
 )

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, model_validator
 
-from monitor.core.probe import Measure, Options, ProbeContext, ProbeType, Reading
+from monitor.core.probe import Cost, Measure, Options, ProbeContext, ProbeType, Reading
 from monitor.probes._connection import CONNECTION_MEASURES, CONNECTION_REASONS, CaFile, Journey, connected
 
 _TARGET = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.]+(?:%\w+)?)\]|(?P<host>[^\s:/\[\]@]+)):(?P<port>\d{1,5})")
@@ -73,4 +73,16 @@ PROBE = ProbeType(
     run=run,
     target_keys=frozenset({"target"}),
     parts=_parts,
+    cost=Cost(
+        "One connection, dropped at once; with `tls`, one handshake.",
+        "connections",
+        most=lambda options: 2 if options.tls else 1,  # a certificate that is refused is read on one of its own
+    ),
+    privileges=("None: the port must be open to the monitor's host",),
+    example="""
+type: tcp
+target: smtp.example.com:465
+tls: true
+warn: certificate_left_seconds < 21d
+""",
 )

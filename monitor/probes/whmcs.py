@@ -19,6 +19,7 @@ from urllib.parse import urlencode
 from pydantic import AfterValidator, Field, SecretStr, StringConstraints
 
 from monitor.core.probe import (
+    Cost,
     Fault,
     Json,
     Measure,
@@ -266,4 +267,22 @@ PROBE = ProbeType(
     run=run,
     target_keys=frozenset({"url"}),
     parts=_parts,
+    cost=Cost(
+        "One request, of the one action; none for `back_off` after credentials were refused.",
+        "requests",
+        most=lambda options: 1,
+    ),
+    privileges=(
+        "An API credential with an API role that allows `action` and nothing else",
+        "The monitor's address on the API IP access restriction, or `access_key`",
+    ),
+    example="""
+type: whmcs
+url: ${WHMCS_API_URL}
+identifier: ${WHMCS_API_IDENTIFIER}
+secret: ${WHMCS_API_SECRET}
+timeout: 10s
+warn: duration_seconds > 2s
+needs: [egress]
+""",
 )
