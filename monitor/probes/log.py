@@ -152,7 +152,7 @@ async def run(options: LogOptions, context: ProbeContext) -> Reading:
     give_up = desk.clock.monotonic() + min(context.timeout_seconds * 0.8, BEHIND_SECONDS)
     while not _is_ready(options, journal) and desk.clock.monotonic() < give_up:
         await desk.news(seconds=0.5)  # it was opened just now
-    _check(journal, desk.clock.monotonic())
+    check(journal, desk.clock.monotonic())
     with journal.lock:
         view = journal.ring.view(context.now - options.window, float("inf"))
         before = journal.ring.view(context.now - 2 * options.window, context.now - options.window, deep=False)
@@ -163,7 +163,7 @@ def _is_ready(options: LogOptions, journal: Journal) -> bool:
     return journal.want(options.patterns) and (journal.caught_up_at is not None or bool(journal.problem))
 
 
-def _check(journal: Journal, now: float) -> None:
+def check(journal: Journal, now: float) -> None:
     """Whether the windows can be believed at all."""
     if journal.problem == "missing":
         raise ProbeError("missing", f"{journal.path} is not there")
