@@ -267,6 +267,8 @@ async def _one_row(connection: _Connection, query: str, timeout_seconds: float) 
     return dict(zip((column.name for column in cursor.description), row, strict=True))
 
 
+# A standby that has played all it received is up to date only while it still receives: cut off, it grows old unnoticed.
+#
 # `hidden`: sessions of others whose doings we may not see; what PostgreSQL itself runs has no database. `present` counts
 # them all the same. Our own sessions are told by name and role, because there may be two: the held and a fresh one.
 _STATISTICS = f"""
@@ -305,14 +307,14 @@ SELECT
     (SELECT sum(deadlocks) FROM pg_stat_database)::bigint AS deadlocks,
     (SELECT json_object_agg(role, sessions) FROM busy) AS busy,
     replicas, replay_lag, slots_inactive, slots_retained_bytes,
-    CASE WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+    CASE WHEN receiving AND pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
         ELSE extract(epoch FROM clock_timestamp() - pg_last_xact_replay_timestamp())::float8 END AS own_lag,
     current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
         - coalesce(current_setting('reserved_connections', true)::int, 0) AS connections_limit,
     pg_has_role('pg_read_all_stats', 'USAGE') AS stats_visible,
     pg_is_in_recovery() AS in_recovery,
     current_setting('default_transaction_read_only') = 'on' AS read_only
-FROM seen, standby, slot
+FROM seen, standby, slot, (SELECT count(*) > 0 AS receiving FROM pg_stat_wal_receiver) AS receiver
 """  # noqa: S608 the only value in it is a constant
 
 
