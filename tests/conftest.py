@@ -52,9 +52,15 @@ def make_redis(servers_folder: Path) -> Iterator[MakeRedis]:
     """Start further Redis servers: `make_redis({"maxmemory": "10mb"}, wait=False)`. Ended after the test."""
     started: list[RedisServer] = []
 
-    def make(config: Mapping[str, str] | None = None, *, wait: bool = True, port: int | None = None) -> RedisServer:
+    def make(
+        config: Mapping[str, str] | None = None,
+        *,
+        wait: bool = True,
+        port: int | None = None,
+        program: Path | None = None,
+    ) -> RedisServer:
         folder = Path(tempfile.mkdtemp(prefix="redis-", dir=servers_folder))
-        server = RedisServer(folder, port or free_port(), config or {})
+        server = RedisServer(folder, port or free_port(), config or {}, program=program)
         started.append(server)
         server.start(wait=wait)
         return server

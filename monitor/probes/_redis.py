@@ -119,11 +119,18 @@ _TLS_PARAMETERS = frozenset({
 def _checked(value: SecretStr) -> SecretStr:
     """The URL if one server can be reached by it. The messages never quote it."""
     parts = urlsplit(value.get_secret_value())
-    if parts.scheme not in {"redis", "rediss", "unix"}:
+    if "sentinel" in parts.scheme:
         raise ValueError(
-            "not the address of one Redis server; write redis://, rediss:// or unix://"
-            " (for Sentinel or a cluster, one probe for each server)"
+            "is Sentinel's, which is not asked; write the address of Redis itself, redis://host:6379/0, a probe for each"
+            " server: the primary's says `readonly` after a failover, a replica's has `role: any`"
         )
+    if "cluster" in parts.scheme:
+        raise ValueError(
+            "is a cluster's, which is not asked as one; write a probe for each node, redis://host:6379, and for the keys"
+            " of replay or bullmq the node that holds them"
+        )
+    if parts.scheme not in {"redis", "rediss", "unix"}:
+        raise ValueError("not the address of a Redis server; write redis://, rediss:// or unix://")
     if "," in parts.netloc:
         raise ValueError("names several servers; write one probe for each")
     if parts.scheme == "unix":

@@ -16,6 +16,7 @@ from pydantic import Field, StringConstraints
 from redis.exceptions import RedisError
 
 from monitor.core.probe import (
+    TIMEOUT,
     Cost,
     Fault,
     Json,
@@ -65,6 +66,11 @@ MEASURES: Mapping[str, Measure] = {
 
 REASONS: Mapping[str, Reason] = {
     **REDIS_REASONS,
+    TIMEOUT: Reason(
+        Fault.TARGET,
+        "Redis did not answer in time: look at `SLOWLOG GET` and the load of its host, then the network; of an address"
+        " that never answered, whether it wants `redis://` where `url` says `rediss://`.",
+    ),
     "noreplicas": Reason(
         Fault.TARGET, "Redis refuses writes because too few replicas follow it (`min-replicas-to-write`): look at them."
     ),

@@ -110,11 +110,17 @@ class _Server:
 
 
 class RedisServer(_Server):
-    """Redis without persistence, unless `config` (lines of redis.conf as a mapping) says otherwise."""
+    """Redis without persistence, unless `config` (lines of redis.conf as a mapping) says otherwise.
 
-    def __init__(self, folder: Path, port: int, config: Mapping[str, str] = _NOTHING) -> None:
+    `program` picks another redis-server than that of `redis_program()`.
+    """
+
+    def __init__(
+        self, folder: Path, port: int, config: Mapping[str, str] = _NOTHING, *, program: Path | None = None
+    ) -> None:
         super().__init__(folder, port)
         self.config = config
+        self._program = program
 
     @property
     def url(self) -> str:
@@ -130,7 +136,7 @@ class RedisServer(_Server):
         settings = {"port": str(self.port), "bind": "127.0.0.1", "dir": str(self.folder), "save": "", **self.config}
         said = len(_read(self.log))
         arguments = [word for name, value in settings.items() for word in (f"--{name}", *_words(name, value))]
-        self._spawn([redis_program(), *arguments], self.log)
+        self._spawn([self._program or redis_program(), *arguments], self.log)
         deadline = time.monotonic() + START_SECONDS
         while wait and "Ready to accept connections" not in _read(self.log)[said:]:
             _check(self.running and time.monotonic() < deadline, "redis-server", self.log)

@@ -13,6 +13,7 @@ from redis import Redis
 from redis.exceptions import OutOfMemoryError, RedisError
 
 from monitor.core.probe import Fault, ProbeError
+from monitor.probes import discover
 from monitor.probes.redis import LOOKUPS, PROBE, RedisOptions
 from monitor.sandbox.servers import RedisServer
 from tests.conftest import MakeRedis
@@ -432,6 +433,27 @@ def test_an_address_that_cannot_work_is_refused_without_quoting_it(url: str) -> 
     with pytest.raises(ValidationError) as refused:
         RedisOptions.model_validate({"url": url})
     assert "s3cret" not in str([problem["msg"] for problem in refused.value.errors()])
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("redis+sentinel://user:s3cret@host:26379/mymaster", "is Sentinel's, which is not asked"),
+        ("rediss+sentinel://host", "is Sentinel's, which is not asked"),
+        ("sentinel://host", "write the address of Redis itself"),
+        ("redis+cluster://user:s3cret@host:7000", "is a cluster's, which is not asked as one"),
+        ("rediscluster://host", "write a probe for each node"),
+        ("redis://one:7000,two:7000", "names several servers; write one probe for each"),
+        ("http://host", "write redis://, rediss:// or unix://"),
+    ],
+)
+@pytest.mark.parametrize("name", ["redis", "replay", "bullmq"])
+def test_sentinel_and_cluster_are_refused_with_what_to_write_in_their_place(name: str, url: str, said: str) -> None:
+    with pytest.raises(ValidationError) as refused:
+        discover()[name].options.model_validate({"url": url, **({"queues": ["q"]} if name == "bullmq" else {})})
+    (problem,) = refused.value.errors()
+    assert said in problem["msg"]
+    assert "s3cret" not in problem["msg"]
 
 
 async def test_parameters_for_the_portals_own_client_are_ignored(redis_server: RedisServer) -> None:
