@@ -27,13 +27,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from monitor.logs.read import ANCHOR_BYTES
+from monitor.logs.read import ANCHOR_BYTES, HEAD_BYTES, Answer
 
-HEAD_BYTES = 256
 DRAIN_SECONDS = 60.0  # a rotated file is held for so long after its last growth: its writer may not have let go
 UNLINKED_SECONDS = 600.0  # a deleted file that nothing came after, likewise: holding it keeps its disk space
 SEARCH_SECONDS = 2.0  # between two looks at the files beside a log that is missing
 SEARCHES_MOST = 5
+LOOKS_MOST = 100
 GENERATIONS_MOST = 8
 KNOWN_MOST = 64
 RACY_SECONDS = 0.02  # two changes within one tick of the file system's clock have the same time stamp
@@ -96,32 +96,29 @@ class Generation:
 
     def holds(self, place: Place) -> bool:
         """Whether this is the file of `place`, by its first bytes and those before the place."""
-        if self.size() < place.offset or os.pread(self.fd, len(place.head), 0) != place.head:
-            return False
-        return os.pread(self.fd, len(place.anchor), place.offset - len(place.anchor)) == place.anchor
-
-    def is_anchored(self) -> bool:
-        """Whether the first bytes and those before our place are still the ones that we saw."""
-        place = self.place
         if not self.shift and os.pread(self.fd, len(place.head), 0) != place.head:
             return False
         return os.pread(self.fd, len(place.anchor), place.offset - self.shift - len(place.anchor)) == place.anchor
 
-    def look(self, size: int) -> None:
-        """Take down how large it is now, and its first bytes, read or not."""
-        self.place.size = size
-        if len(self.place.head) < HEAD_BYTES and not self.shift:
-            self.place.head = os.pread(self.fd, min(HEAD_BYTES, size), 0)
-
-    def size(self) -> int:
-        return os.fstat(self.fd).st_size + self.shift
+    def look(self) -> os.stat_result:
+        """What it is now, with its size and first bytes taken down: those of one content, although it may be cut meanwhile."""
+        for _ in range(LOOKS_MOST):
+            head = b"" if self.shift else os.pread(self.fd, HEAD_BYTES, 0)
+            found = os.fstat(self.fd)
+            if (head or self.shift or not found.st_size) and os.pread(self.fd, len(head), 0) == head:
+                break
+        self.place.head = self.place.head if self.shift else head
+        self.place.size = found.st_size + self.shift
+        return found
 
     def set_offset(self, offset: int) -> None:
-        """Take a place in the file without having read what is before it."""
-        self.place.offset = offset
-        self.look(self.place.size)
+        """Take a place in the file without having read what is before it; the beginning, if it was just cut."""
         length = min(ANCHOR_BYTES, offset)
-        self.place.anchor = os.pread(self.fd, length, offset - length)
+        place = msgspec.structs.replace(
+            self.place, offset=offset, anchor=os.pread(self.fd, length, offset - length)
+        )
+        if len(place.anchor) == length and self.holds(place):
+            self.place = place
 
     def moved(self, final: bool) -> None:
         """Take down that the file was cut while it was read: the next look will see."""
@@ -149,9 +146,13 @@ class Follower:
     gaps: int = 0  # times that our place was not found again: an unknown number of lines may be missing
     problem: str = ""  # why the log cannot be read now: "missing", or the system's word
     begun: bool = False
+    unsettled: bool = False  # something changed while we searched: search again
+    missing: list[Place] = field(default_factory=list)  # files of an earlier process that are not found yet
     looked_at: float = 0.0  # wall time of the last look
+    now: float = 0.0  # monotonic time of the last look
     searched_at: float = float("-inf")  # monotonic time of the last look at the files beside the log
     grew: float = 0.0  # wall time of the last growth, by the file's own time stamp; 0 for never
+    grew_before: float = 0.0  # the same as of the look before: what nobody knows yet was written later
     rotated_at: float = 0.0  # wall time of the last growth of what was rotated before our time
 
     # ---- looking
@@ -159,7 +160,7 @@ class Follower:
     def is_still(self) -> bool:
         """Whether the one file that is held is at the path and has not changed: the cheap look, a few microseconds."""
         current = self.current
-        if current is None or self.old or current.racy:
+        if current is None or self.old or current.racy or self.unsettled:
             return False
         try:
             found = os.stat(self.path)
@@ -180,17 +181,20 @@ class Follower:
             if not found and self.problem != "missing":
                 return
             self._begin(found, now)
-        self.looked_at = wall
+            if not self.begun:
+                return
+        self.now, self.looked_at, self.grew_before = now, wall, self.grew
         identity = (found.st_dev, found.st_ino) if found else None
-        strange = False
+        strange, self.unsettled = self.unsettled, False
         for generation in self._held():
             if not generation.ended:
                 is_at_path = found and generation.place.identity == identity
                 status = found if found and is_at_path else os.fstat(generation.fd)
                 if generation.racy or (status.st_size, status.st_mtime_ns) != generation.seen:
-                    strange |= self._changed(generation, status, now, wall)
+                    strange |= self._changed(generation, now, wall)
         if found and not (self.current and self.current.place.identity == identity):
-            strange |= self._replaced(found, now, wall)
+            is_held = self._replaced(found, now, wall)
+            strange, self.unsettled = is_held, not is_held
         elif self.problem == "missing":
             if self.current:
                 self.current.grew_at = now
@@ -198,8 +202,7 @@ class Follower:
                 self.current = None
             strange |= now >= self.searched_at + SEARCH_SECONDS  # it may have come and gone
         if strange:
-            self.searched_at = now
-            self.old.extend(self._unknown_neighbours(identity))
+            self._search(now)
         for generation in self.old[:]:
             self._let_go_if_left(generation, now)
 
@@ -211,11 +214,14 @@ class Follower:
                 return generation, final
         return None
 
-    def advance(self, generation: Generation, offset: int, anchor: bytes, skip: bool, last_event: float | None) -> None:
+    def advance(self, generation: Generation, offset: int, answer: Answer) -> None:
         """Take down that a generation was read up to `offset`."""
         place = generation.place
-        place.offset, place.anchor, place.skip, place.last_event = offset, anchor, skip, last_event
-        generation.look(max(place.size, offset))
+        place.offset, place.anchor, place.skip = offset, answer.anchor, answer.skip
+        place.last_event = answer.delta.last_event
+        place.size = max(place.size, offset)
+        if not generation.shift:
+            place.head = answer.head
 
     def stuck(self, generation: Generation, final: bool) -> None:
         """Take down that there is no whole line to read; what a finished copy still holds is lost."""
@@ -243,35 +249,25 @@ class Follower:
     def state(self) -> State:
         """What to remember. It shares its places with this follower: encode it before anything else."""
         current = self.current.place if self.current else None
-        old = [generation.place for generation in self.old]
+        old = [*self.missing, *(generation.place for generation in self.old)]
         return State(current, old, self.known, self.lost_bytes, self.gaps, self.grew)
 
     def restore(self, state: State, now: float, wall: float) -> None:
         """Go on from what an earlier process remembered; `now` is monotonic, `wall` since 1970."""
-        self.begun, self.looked_at = True, wall
+        self.begun, self.now, self.looked_at = True, now, wall
         self.known = state.known
-        self.lost_bytes, self.gaps, self.grew = state.lost_bytes, state.gaps, state.grew
-        at_path = self._identity_at_path()
-        missing: list[Place] = []
+        self.lost_bytes, self.gaps = state.lost_bytes, state.gaps
+        self.grew = self.grew_before = state.grew
         for place in (*state.old, *([state.current] if state.current else [])):
-            generation = self._find_again(place)
-            if generation is None:
-                missing.append(place)
-            elif generation.place.identity == at_path and not generation.ended:
-                self.current = generation
+            generation = self._find_itself(place) or self._find_copy(place)
+            if generation:
+                self.old.append(generation)  # the next look finds out which of them is at the path
             else:
-                self.old.append(generation)
-        unknown = self._unknown_neighbours(at_path)  # what came and went while nobody looked
-        self.old.extend(unknown)
+                self.missing.append(place)
+                self._forget(place)
         for generation in self.old:
             generation.grew_at = now
-        there = {at_path, *((status.st_dev, status.st_ino) for _, status in self._neighbours())}
-        for place in missing:
-            # Of a file that was not read from, a copy is as good as any file that nobody knows.
-            recovered = 0 if place.offset else sum(generation.unread for generation in unknown)
-            is_found = recovered or (not place.size and (unknown or place.identity in there))
-            self.gaps += 0 if is_found else 1
-            self.lost_bytes += max(0, place.size - place.offset - recovered)
+        self.unsettled = True  # files may have come and gone while nobody looked
 
     # ---- what may have happened
 
@@ -292,50 +288,57 @@ class Follower:
 
     def _begin(self, found: os.stat_result | None, now: float) -> None:
         """The first look, with nothing remembered: what was rotated before our time is not ours to read."""
+        neighbours = self._neighbours()  # before the log is opened: what is rotated from then on is ours
         if found:
             try:
                 generation = _open(self.path, now)
             except OSError as error:
                 self.problem = error.strerror or str(error)
                 return
+            if generation.place.identity != (found.st_dev, found.st_ino):
+                generation.close()  # rotated just now; the next look begins anew
+                return
             generation.set_offset(self.start(generation.fd))
             self.current = generation
-            self.grew = found.st_mtime
-        for path, status in self._neighbours():
+            self.grew = self.grew_before = found.st_mtime
+        for path, status in neighbours:
             with suppress(OSError):
                 self._know(_as_read(path))
                 self.rotated_at = max(self.rotated_at, status.st_mtime)
         self.begun = True
 
-    def _changed(self, generation: Generation, found: os.stat_result, now: float, wall: float) -> bool:
+    def _changed(self, generation: Generation, now: float, wall: float) -> bool:
         """A file that we hold has grown, or was cut, or was cut and filled anew. True if others may have to do with it."""
-        place = generation.place
+        before = msgspec.structs.replace(generation.place)
+        found = generation.look()
         # Of an empty file, or a few bytes, nothing tells whether it was filled, copied and cut since.
-        strange = place.size < ANCHOR_BYTES
-        if found.st_size < place.size or not generation.is_anchored():
-            self._cut(generation, found.st_size)
+        strange = before.size < ANCHOR_BYTES
+        size = generation.place.size
+        if size < before.offset or not generation.holds(before):
+            found = generation.look()  # the first one may still have been of what was there before
+            self._cut(generation, before)
+            strange = True
+        elif size < before.size:
+            self.lost_bytes += before.size - size  # only what was not read is gone
             strange = True
         seen = found.st_size, found.st_mtime_ns
         if seen != generation.seen:
             generation.grew_at, self.grew = now, max(self.grew, found.st_mtime)
-        generation.look(found.st_size)
         generation.seen, generation.racy = seen, found.st_mtime > wall - RACY_SECONDS
         return strange
 
-    def _cut(self, generation: Generation, size: int) -> None:
+    def _cut(self, generation: Generation, before: Place) -> None:
         """A file was cut in place, after a copy was made or without one. Its unread rest may be in the copy."""
-        place = generation.place
-        if place.offset <= size and generation.is_anchored():
-            self.lost_bytes += place.size - size  # only what was not read is gone
-            return
-        generation.place = Place(*place.identity, last_event=place.last_event)
-        generation.look(size)
+        now = generation.place
+        generation.place = Place(*now.identity, head=now.head, size=now.size, last_event=before.last_event)
         generation.tried = (-1, False)
-        copy = self._find_copy(place)
+        copy = self._find_copy(before)
+        if copy is None:
+            self._forget(before)
         # Of a file that was not read from, a copy is as good as any file that nobody knows.
-        found = [copy] if copy else [] if place.offset else self._unknown_neighbours(place.identity)
+        found = [copy] if copy else [] if before.offset else self._unknown_neighbours()
         self.old.extend(found)
-        self.lost_bytes += max(0, place.size - place.offset - sum(one.place.size - place.offset for one in found))
+        self.lost_bytes += max(0, before.size - before.offset - sum(one.place.size - before.offset for one in found))
 
     def _replaced(self, found: os.stat_result, now: float, wall: float) -> bool:
         """Another file is at the path, or one at last. True if it could be opened."""
@@ -350,15 +353,31 @@ class Follower:
                 self.problem = "missing" if isinstance(error, FileNotFoundError) else error.strerror or str(error)
                 return False
             if generation.place.identity != identity:
-                generation.close()  # replaced again between two looks; the next look will tell
+                generation.close()  # replaced again just now; the next look will tell
                 return False
             self._go_on(generation)
         if self.current:
             self.current.grew_at = now
             self.old.append(self.current)
         self.current = generation
-        self._changed(generation, os.fstat(generation.fd), now, wall)
+        self._changed(generation, now, wall)
         return True
+
+    def _search(self, now: float) -> None:
+        """Find the files that were the log for a while when nobody looked."""
+        self.searched_at = now
+        unknown = self._unknown_neighbours()
+        self.old.extend(unknown)
+        if self.unsettled:
+            return
+        there = {identity for _, identity in self._candidates()}
+        for place in self.missing:
+            # Of a file that was not read from, a copy is as good as any file that nobody knows.
+            recovered = 0 if place.offset else sum(generation.unread for generation in unknown)
+            is_found = recovered or (not place.size and (unknown or place.identity in there))
+            self.gaps += 0 if is_found else 1
+            self.lost_bytes += max(0, place.size - place.offset - recovered)
+        self.missing = []
 
     def _let_go_if_left(self, generation: Generation, now: float) -> None:
         """A file that was rotated away: its writer may not have let go of it."""
@@ -385,6 +404,11 @@ class Follower:
             return
         self.known = [*self.known, place][-KNOWN_MOST:]
 
+    def _forget(self, place: Place) -> None:
+        """Of a file that is gone, know the content alone, by which a copy of it is recognised."""
+        if place.offset:
+            self._know(msgspec.structs.replace(place, device=0, inode=0))
+
     def _known(self, identity: Identity) -> Place | None:
         return next((place for place in reversed(self.known) if place.identity == identity), None)
 
@@ -393,8 +417,8 @@ class Follower:
         known = self._known(generation.place.identity)
         if known is None:
             return False
-        if known.head and generation.holds(known):
-            generation.place = msgspec.structs.replace(known, size=generation.size())
+        if known.head and generation.place.size >= known.offset and generation.holds(known):
+            generation.place = msgspec.structs.replace(known, size=generation.place.size)
             self.known.remove(known)
             return True
         # The inode was used again. What we knew may be there as a copy: it is still known by its content.
@@ -409,6 +433,13 @@ class Follower:
     def _identity_at_path(self) -> Identity | None:
         found = self._stat()
         return (found.st_dev, found.st_ino) if found else None
+
+    def _holds_path(self) -> bool:
+        """Whether the file at the path is held, if there is one."""
+        identity = self._identity_at_path()
+        if identity is None:
+            return self.problem == "missing"
+        return any(generation.place.identity == identity for generation in self._held())
 
     def _folders(self) -> set[tuple[str, str]]:
         """Where rotated files lie, and the name they are made from: beside the path, and beside what it links to."""
@@ -445,59 +476,68 @@ class Follower:
                 stamps.append(os.stat(folder).st_mtime)
         return stamps
 
-    def _find_copy(self, place: Place) -> Generation | None:
-        """The copy of a file that was cut, at our place in it."""
-        for _ in self._searches() if place.offset else ():
-            for path, status in self._neighbours():
-                if (status.st_dev, status.st_ino) == place.identity:
-                    continue
-                with suppress(*_BAD_PACK):
-                    copy = _resume(path, place)
-                    if copy:
-                        copy.ended = copy.cut = True
-                        return copy
-        return None
+    def _candidates(self) -> list[tuple[str, Identity]]:
+        """Everything that may be a file of this log, by name and identity."""
+        at_path = self._identity_at_path()
+        found = [(path, (status.st_dev, status.st_ino)) for path, status in self._neighbours()]
+        return [(self.path, at_path), *found] if at_path else found
 
-    def _find_again(self, place: Place) -> Generation | None:
-        """The file that an earlier process was reading: at the path or renamed, or else a copy of it."""
+    def _find_itself(self, place: Place) -> Generation | None:
+        """The file that an earlier process was reading, at the path or renamed; None if it is not as it was."""
         if not place.head:
             return None  # it was empty: if anything is in it now, it is as good as new
         for _ in self._searches():
-            at_path = self._identity_at_path()
-            places = [(self.path, at_path), *((path, (one.st_dev, one.st_ino)) for path, one in self._neighbours())]
-            # The file itself before any copy of it.
-            for path, identity in sorted(places, key=lambda one: one[1] != place.identity):
-                with suppress(*_BAD_PACK):
-                    found = _resume(path, place) if identity else None
-                    if found and self._is_again(found, place, path, at_path):
-                        return found
+            for path, identity in self._candidates():
+                if identity == place.identity:
+                    with suppress(*_BAD_PACK):
+                        found = _resume(path, place)
+                        if found and found.place.identity == place.identity:
+                            return found
+                        if found:
+                            found.close()  # renamed just now, and this is a copy
         return None
 
-    def _is_again(self, found: Generation, place: Place, path: str, at_path: Identity | None) -> bool:
-        if found.place.identity == place.identity:
-            return True
-        if not place.offset and len(place.head) < HEAD_BYTES and found.place.size != place.size:
-            found.close()  # a few bytes alike prove nothing
-            return False
-        # Only a file that was cut leaves a copy and stays where it was.
-        found.ended = path != self.path
-        found.cut = found.ended and at_path == place.identity
-        return True
+    def _find_copy(self, place: Place) -> Generation | None:
+        """The copy of a file that was cut or is gone, at our place in it."""
+        if not place.offset and len(place.head) < ANCHOR_BYTES:
+            return None  # a few bytes alike prove nothing
+        for _ in self._searches():
+            candidates = self._candidates()
+            held = {generation.place.identity for generation in self._held()}
+            for path, identity in candidates:
+                if identity == place.identity or identity in held:
+                    continue
+                with suppress(*_BAD_PACK):
+                    copy = _resume(path, place)
+                    if copy and copy.place.identity != place.identity:
+                        copy.ended = path != self.path
+                        # Only a file that was cut leaves a copy and stays where it was.
+                        copy.cut = copy.ended and place.identity in (held | {one for _, one in candidates})
+                        return copy
+                    if copy:
+                        copy.close()
+        return None
 
-    def _unknown_neighbours(self, at_path: Identity | None) -> list[Generation]:
+    def _unknown_neighbours(self) -> list[Generation]:
         """Files that were the log for a while when nobody looked, to be read whole; oldest first."""
         unknown: list[Generation] = []
         for _ in self._searches():
-            held = {generation.place.identity for generation in (*self._held(), *unknown)} | {at_path}
+            held = {generation.place.identity for generation in (*self._held(), *unknown)}
             for path, status in self._neighbours():
-                # What came after the file that we read last was written after it. Packing keeps whole seconds.
-                is_old = status.st_size == 0 or status.st_mtime < self.grew - 1
+                # Packing keeps whole seconds.
+                is_old = status.st_size == 0 or status.st_mtime < self.grew_before - 1
                 if is_old or (status.st_dev, status.st_ino) in held:
                     continue
                 with suppress(*_BAD_PACK):
                     generation = self._unknown(path, status)
-                    if generation:
-                        unknown.append(generation)
+                    if generation is None:
+                        continue
+                    if not self._holds_path():
+                        generation.close()  # it may be a copy of what is at the path, which is to be cut
+                        self.unsettled = True
+                        return unknown
+                    generation.grew_at = self.now
+                    unknown.append(generation)
         return unknown
 
     def _unknown(self, path: str, status: os.stat_result) -> Generation | None:
@@ -526,22 +566,40 @@ class Follower:
                     return file  # it grew after we let go of it
                 self._know(file.place)
                 return None
-            file.look(raw_size)
             head, size = file.place.head, raw_size
-        for place in [*self.known, *(generation.place for generation in self._held())]:
+        if any(self._is_copy(head, size, generation) for generation in self._held()):
+            return None
+        for place in self.known:
             seen = place.head[: len(head)]
             if not seen or head[: len(seen)] != seen:
                 continue
-            # A copy of what was read, or of what we hold and will read; but a few bytes alike prove nothing.
+            # A copy of what was read; but a few bytes alike prove nothing.
             if size == place.size or (size < place.size and len(seen) == HEAD_BYTES):
                 device, inode = file.place.identity
                 self._know(Place(device, inode, raw_size, b"" if packed else head, b"", raw_size))
                 return None
-            if place in self.known and len(seen) == HEAD_BYTES:
+            if len(seen) == HEAD_BYTES:
                 rest = _at_place(file, place, packed=packed)
                 if rest:
                     return rest
         return _unpack(file, None) if packed else file
+
+
+    def _is_copy(self, head: bytes, size: int, generation: Generation) -> bool:
+        """Whether a file of this beginning and size is a copy of one that we hold and will read, or may be one."""
+        place = generation.place
+        if head[: len(place.head)] != place.head[: len(head)]:
+            return False
+        now = Generation(msgspec.structs.replace(place), generation.fd, generation.shift)
+        if not generation.ended:
+            now.look()
+            if now.place.size < place.offset or not now.holds(place):
+                generation.racy = self.unsettled = True  # it was cut just now, and this may be what was in it
+                return True
+        # What is not cut is at least as large as any copy of it. A few bytes alike prove nothing.
+        if head != now.place.head[: len(head)] or size > now.place.size:
+            return False
+        return size == now.place.size or len(head) >= ANCHOR_BYTES
 
 
 def rotated_names(name: str) -> Callable[[str], bool]:
@@ -575,7 +633,9 @@ def _open(path: str, now: float = 0.0) -> Generation:
     if not stat.S_ISREG(status.st_mode):
         os.close(fd)
         raise OSError("not a file")
-    return Generation(Place(status.st_dev, status.st_ino, size=status.st_size), fd, grew_at=now)
+    generation = Generation(Place(status.st_dev, status.st_ino), fd, grew_at=now)
+    generation.look()
+    return generation
 
 
 def _resume(path: str, place: Place) -> Generation | None:
@@ -595,11 +655,11 @@ def _at_place(file: Generation, place: Place, *, packed: bool) -> Generation | N
     """An open file positioned at `place`, or another one with what it holds from there on; None if it is not that file."""
     if packed:
         return _unpack(file, place)
-    if not file.holds(place):
+    if file.place.size < place.offset or not file.holds(place):
         return None
     device, inode = file.place.identity
-    file.place = msgspec.structs.replace(place, device=device, inode=inode)
-    file.look(file.size())
+    head = max(place.head, file.place.head, key=len)
+    file.place = msgspec.structs.replace(place, device=device, inode=inode, head=head, size=file.place.size)
     return file
 
 
@@ -644,8 +704,6 @@ def _packed_size(fd: int) -> int:
 def _as_read(path: str) -> Place:
     """A file that is there before us, as if it had been read."""
     file = _open(path)
-    if not path.endswith(".gz"):
-        file.look(file.place.size)
     file.set_offset(file.place.size)
     if path.endswith(".gz"):
         file.place.head = file.place.anchor = b""  # of its packed bytes, which nothing compares

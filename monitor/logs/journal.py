@@ -250,6 +250,7 @@ class Journal:
             spec=self._packed_spec,
             offset=place.offset - generation.shift,
             limit=min(STRETCH_BYTES, generation.unread),
+            head=b"" if generation.shift else place.head,
             anchor=place.anchor,
             skip=place.skip,
             final=final,
@@ -266,7 +267,7 @@ class Journal:
             follower.stuck(generation, final)
         with self.lock:
             if offset != place.offset:
-                follower.advance(generation, offset, answer.anchor, answer.skip, delta.last_event)
+                follower.advance(generation, offset, answer)
             self.totals.add(delta)
             self.ring.add(delta.buckets, wall)
         self._changed = True

@@ -17,12 +17,13 @@ from monitor.logs.scan import Delta, Scanner
 BLOCK_BYTES = 64 * 1024  # larger ones fall out of the cache and are slower
 LINE_MOST_BYTES = 2**20  # a longer line is counted and not looked at
 ANCHOR_BYTES = 64
+HEAD_BYTES = 256
 
 
 class Ask(msgspec.Struct, kw_only=True):
     """Which lines to read: from `offset`, whole ones, about `limit` bytes and at most `lines` of them, before `until`.
 
-    `anchor` are the bytes before `offset` as they were when they were read. `skip` says that `offset` lies inside a line
+    `head` are the first bytes of the file and `anchor` those before `offset` as they were when they were seen. `skip` says that `offset` lies inside a line
     that was counted already. `final` says that nothing more will be written, so a last line without its newline counts.
     `hostile` counts one line without looking at it, `careful` goes line by line and announces each. With `since`, nothing is read: the answer is the offset of the
     first line at or after that event time. `now` and `since` are seconds since 1970.
@@ -31,6 +32,7 @@ class Ask(msgspec.Struct, kw_only=True):
     spec: bytes
     offset: int
     limit: int
+    head: bytes = b""
     anchor: bytes = b""
     skip: bool = False
     final: bool = False
@@ -45,10 +47,14 @@ class Ask(msgspec.Struct, kw_only=True):
 
 
 class Answer(msgspec.Struct, kw_only=True):
-    """How far it came and what it counted. `moved`: the bytes before were others, so nothing was counted."""
+    """How far it came and what it counted; `head` are the first bytes of the file of which that is true.
+
+    `moved`: the bytes before were others, so nothing was counted.
+    """
 
     offset: int = 0
     skip: bool = False
+    head: bytes = b""
     anchor: bytes = b""
     moved: bool = False
     delta: Delta = msgspec.field(default_factory=Delta)
@@ -61,16 +67,19 @@ def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | N
 
     OSError where the file cannot be read.
     """
-    if os.pread(fd, len(ask.anchor), ask.offset - len(ask.anchor)) != ask.anchor:
-        return Answer(offset=ask.offset, moved=True)
-    first = os.pread(fd, ANCHOR_BYTES, ask.offset)
     scanner.begin(now=ask.now, oldest=ask.oldest, last_event=ask.last_event)
     reader = _Reader(fd, ask)
     left = ask.lines if ask.lines is not None else 2**62
+    first: bytes | None = None
     while reader.offset - ask.offset < ask.limit and left > 0:
         lines = reader.next(1 if ask.careful else left)
         if lines is None:
             break
+        if first is None:
+            first = reader.block[:HEAD_BYTES]
+            # Only bytes that were there before their surroundings were seen to be the old ones are known to belong to them.
+            if not _is_anchored(fd, ask):
+                return Answer(offset=ask.offset, moved=True)
         if ask.careful and begin_line and (lines or reader.oversize):
             begin_line()
         left -= len(lines)
@@ -82,10 +91,18 @@ def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | N
         elif lines:
             scanner.feed(lines, reader.block)
     delta = scanner.end()
+    head = os.pread(fd, HEAD_BYTES, 0) if len(ask.head) < HEAD_BYTES else ask.head
     # Cut and filled anew while it was read? Then what was read is a mixture, and counts for nothing.
+    if first is None:
+        return Answer(offset=ask.offset, moved=not _is_anchored(fd, ask), head=ask.head, anchor=ask.anchor, skip=ask.skip)
     if os.pread(fd, len(first), ask.offset) != first:
         return Answer(offset=ask.offset, moved=True)
-    return Answer(offset=reader.offset, skip=reader.skip, anchor=reader.anchor, delta=delta)
+    return Answer(offset=reader.offset, skip=reader.skip, head=head, anchor=reader.anchor, delta=delta)
+
+
+def _is_anchored(fd: int, ask: Ask) -> bool:
+    before = os.pread(fd, len(ask.anchor), ask.offset - len(ask.anchor))
+    return before == ask.anchor and os.pread(fd, len(ask.head), 0) == ask.head
 
 
 class _Reader:

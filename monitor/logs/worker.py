@@ -121,7 +121,9 @@ class Worker:
             return before  # the file was cut: nothing of this stretch counts
         if before:
             last_event = before.delta.last_event
-            ask = replace(ask, offset=before.offset, anchor=before.anchor, skip=before.skip, last_event=last_event)
+            ask = replace(
+                ask, offset=before.offset, head=before.head, anchor=before.anchor, skip=before.skip, last_event=last_event
+            )
         answer = self.ask(fd, replace(ask, lines=1, hostile=True), BLOCK_SECONDS)
         if before and not answer.moved:
             before.delta.add(answer.delta)

@@ -95,10 +95,16 @@ class Rig:
         return self.path.with_name(f"{self.path.name}.{number}{suffix}")
 
     def copytruncate(self, number: int = 1) -> None:
+        self.copy(number)
+        self.cut()
+
+    def copy(self, number: int = 1) -> None:
         for older in range(99, number - 1, -1):
             if self.rotated(older).exists():
                 self.rotated(older).rename(self.rotated(older + 1))
         shutil.copyfile(self.path, self.rotated(number))
+
+    def cut(self) -> None:
         with self.path.open("r+b") as log:
             log.truncate(0)
 
