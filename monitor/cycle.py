@@ -15,6 +15,7 @@ from hashlib import blake2b
 from types import MappingProxyType
 
 import structlog
+from pydantic import SecretStr
 
 from monitor.alerting.pages import Facts, notice_labels, notice_words, page_labels
 from monitor.clock import Clock, StepWatch, moment, step_between
@@ -97,12 +98,14 @@ class Cycle:
         *,
         tell: Callable[[Told], None],
         wake: Callable[[str, str], None],
+        link_secret: SecretStr | None = None,
     ) -> None:
         self.config, self.runbook = config, runbook
         self.changes = 0  # grows with every change; a snapshot is of one number
         self.settled_mono = clock.monotonic()  # when a moment was last settled
         self._clock, self._store = clock, store
         self._tell, self._wake = tell, wake
+        self._link_secret = link_secret
         self._began_mono = clock.monotonic()
         self._lock = asyncio.Lock()
         self._unsure_until = 0.0  # monotonic: until then a quiet log is no proof that all is well
@@ -336,7 +339,7 @@ class Cycle:
         """What words are made from."""
         return Facts(
             self.runbook, self.probe_views(), self.config, self._clock.now(), tuple(self._pages), self._store.error,
-            recorded=self.recorded,
+            recorded=self.recorded, link_secret=self._link_secret,
         )  # fmt: skip
 
     def _scenario_view(self, name: str) -> ScenarioView:

@@ -14,6 +14,7 @@ import structlog
 from pydantic import SecretStr
 
 from monitor import __version__
+from monitor.alerting import links
 from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
 from monitor.alerting.pages import page_words
 from monitor.clock import Clock, SystemClock
@@ -53,10 +54,11 @@ class Daemon:
         config = loaded.config
         self._store = Store(Path(config.store))
         self._saved = self._store.load()
+        self.link_secret = links.kept_secret(Path(config.store).with_name("link-secret"))
         self._runner = Runner(self._clock, keeper=self._store, wake=self._wake, secrets=config.secrets)
         self._cycle = Cycle(
             config, loaded.runbook, self._clock, self._store, self._saved,
-            tell=self._tell, wake=self._wake,
+            tell=self._tell, wake=self._wake, link_secret=self.link_secret,
         )  # fmt: skip
         self._notifier = Notifier(config.alertmanagers, self._clock)
         self._monitor = MonitorView(__version__, self._clock.now(), self._clock.now())

@@ -6,6 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from pydantic import SecretStr
+
+from monitor.alerting import links
 from monitor.core import escalation
 from monitor.core.config import Config
 from monitor.core.incident import Incident, Notice, NoticeKind, Page
@@ -62,6 +65,7 @@ class Facts:
     pages: Sequence[Page] = ()  # of any incident
     store_error: str = ""
     recorded: bool = False  # a way to acknowledge is in use
+    link_secret: SecretStr | None = None  # what acknowledge links are signed with
 
     def pages_of(self, incident: Incident) -> list[Page]:
         """Those of this opening, oldest first."""
@@ -81,6 +85,7 @@ def page_words(incident: Incident, facts: Facts) -> dict[str, str]:
         "severity_now": str(incident.severity),
         "diagnosis": diagnosis(incident, facts),
         "console_url": f"{url}/incidents/{incident.key}" if url else "",
+        "ack_url": links.make(facts.link_secret, url, incident) if url and facts.link_secret and incident.open else "",
         "runbook_url": next((link for link in scenario.links if "://" in link), "") if scenario else "",
     }
     return {name: text for name, text in words.items() if text}
