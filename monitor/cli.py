@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -78,6 +79,7 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
 def check(path: str, *, as_json: bool, live: bool) -> None:
     """Say everything that is wrong with the configuration, and how long an outage lasts before it pages."""
     from monitor import terminal
+    from monitor.beginning import placeholders
     from monitor.core.patience import report
 
     try:
@@ -87,6 +89,8 @@ def check(path: str, *, as_json: bool, live: bool) -> None:
             click.echo(str(problem), err=not as_json)
         count = len(error.problems)
         _fail(f"{path}: {count} problem{'s' if count > 1 else ''}", EXIT_BAD_CONFIG)
+    runbook = next((name for name in loaded.files if name != path), path)
+    loaded = replace(loaded, warnings=(*loaded.warnings, *placeholders(runbook)))
     rows = report(loaded.config, loaded.runbook)
     terminal.show_check(loaded, rows, asyncio.run(_look_live(loaded)) if live else [], as_json=as_json)
 
@@ -95,6 +99,24 @@ async def _look_live(loaded: Loaded) -> list[Row]:
     from monitor.live import look
 
     return await look(loaded.config)
+
+
+@main.command()
+@click.argument("folder", metavar="DIR")
+def init(folder: str) -> None:
+    """Write a starter configuration into DIR: probes.yaml, and alerts/ with the runbook, rules and routing.
+
+    What is there already is left as it is, and then nothing is written.
+    """
+    from monitor.beginning import BeginError, begin
+
+    try:
+        written = begin(Path(folder))
+    except BeginError as error:
+        _fail(str(error), EXIT_REFUSED)
+    for path in written:
+        click.echo(path)
+    click.echo(f"\nNext: portal-monitor check -c {Path(folder) / 'probes.yaml'} names what is left to fill in.")
 
 
 @main.command()
