@@ -59,13 +59,14 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
     from monitor.daemon import Daemon
     from monitor.logging import configure
     from monitor.store import StoreError
+    from monitor.systemd import Systemd
     from monitor.web.server import ListenError
 
     loaded = load_or_exit(path, EXIT_BAD_CONFIG)
     configure(lambda: loaded.config.secrets, log_format, log_level)
     try:
         web_config_file = _checked_web_config(web_config)
-        daemon = Daemon(loaded, lambda: load(path), web_config_file=web_config_file)
+        daemon = Daemon(loaded, lambda: load(path), web_config_file=web_config_file, systemd=Systemd(os.environ))
         configure(lambda: daemon.secrets, log_format, log_level)  # a reload may bring new ones
         asyncio.run(daemon.run())
     except* (StoreError, ListenError) as errors:

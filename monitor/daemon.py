@@ -27,6 +27,7 @@ from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
 from monitor.store import Store
+from monitor.systemd import ALIVE, READY, STOPPING, Systemd
 from monitor.web import ReloadReport
 
 log = structlog.get_logger()
@@ -47,9 +48,10 @@ class Daemon:
     """The running monitor. It is the `Source` of the web."""
 
     def __init__(
-        self, loaded: Loaded, load: Load, *, web_config_file: Path | None = None, clock: Clock | None = None
-    ) -> None:
-        self._clock = clock or SystemClock()
+        self, loaded: Loaded, load: Load, *, web_config_file: Path | None = None, clock: Clock | None = None,
+        systemd: Systemd | None = None,
+    ) -> None:  # fmt: skip
+        self._clock, self._systemd = clock or SystemClock(), systemd or Systemd()
         self._load, self._loaded, self._web_config_file = load, loaded, web_config_file
         config = loaded.config
         self._store = Store(Path(config.store))
@@ -96,10 +98,12 @@ class Daemon:
                     self._start_probes(self._loaded.config.enabled())
                     self._monitor = replace(self._monitor, ticking=True)
                     log.info("started", version=__version__, probes=len(self._loops), address=served.url)
+                    self._systemd.tell(READY, f"STATUS=Watching, console at {served.url}")
                     started(served.url)
                     self._reloading.release()
                     await self._stop.wait()
                     log.info("stopping")
+                    self._systemd.tell(STOPPING)
                     await self._reloading.acquire()  # a reload under way ends first, and none comes after
                     self._monitor = replace(self._monitor, ticking=False)
                     await self._stop_probes(list(self._loops))
@@ -135,15 +139,18 @@ class Daemon:
     async def reload(self) -> ReloadReport:
         """Read the configuration again: validate, diff, swap. A bad file changes nothing."""
         async with self._reloading:
+            self._systemd.reloading(self._clock.monotonic())
             try:
                 loaded = await asyncio.to_thread(self._load)
             except ConfigError as error:
                 log.error("reload_failed", problems=[str(problem) for problem in error.problems])
                 self._monitor = replace(self._monitor, reload_ok=False)
                 self._cycle.changes += 1
+                self._systemd.tell(READY)
                 return ReloadReport(error="\n".join(str(problem) for problem in error.problems))
             report = _difference(self._loaded, loaded)
             await self._swap(loaded)
+            self._systemd.tell(READY)
             log.info("reloaded", added=report.added, changed=report.changed, removed=report.removed)
             return report
 
@@ -173,6 +180,7 @@ class Daemon:
             wait = TICK_SECONDS if due is None else min(TICK_SECONDS, max(0.0, due - self._clock.now()))
             if await _wait(self._stir, wait):
                 await self._cycle.tick()
+                self._systemd.tell(ALIVE)
                 self._tell_news()
             self._stir.clear()
 
