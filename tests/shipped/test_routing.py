@@ -14,10 +14,11 @@ from typing import Any
 import pytest
 import yaml
 
-from monitor.alerting.pages import page_labels
-from monitor.core.incident import Page
+from monitor.alerting.pages import notice_labels, page_labels
+from monitor.core.incident import Incident, Notice, NoticeKind, Page, State
 from monitor.core.loading import load
 from monitor.core.runbook import Runbook, Severity
+from monitor.daemon import WATCHDOG_LABELS
 from monitor.probes import discover
 from tests.config.loading import SHIPPED_ENV
 from tests.servers import tool
@@ -25,6 +26,7 @@ from tests.servers import tool
 ROOT = Path(__file__).resolve().parents[2]
 ALERTS = ROOT / "alerts"
 Labels = Mapping[str, str]
+INCIDENT = Incident("redis-20261123-1702", "redis", State.INVESTIGATING, Severity.P1, Severity.P1, 0.0, 0.0)
 
 
 @cache
@@ -84,7 +86,7 @@ def pages() -> Iterator[dict[str, str]]:
     scenario = runbook().scenarios["redis"]
     for severity, (level, vendor, attempt), audience in itertools.product(Severity, ends, ("oncall", "security")):
         page = Page("redis-20261123-1702", 1, severity, level, vendor, attempt)
-        yield page_labels(scenario, page, {"site": "tokyo"}) | {"audience": audience}
+        yield page_labels(scenario, INCIDENT, page, {"site": "tokyo"}) | {"audience": audience}
 
 
 def test_amtool_takes_it() -> None:
@@ -104,19 +106,30 @@ def test_every_page_reaches_whom_the_matrix_names(source: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("kind", "key", "receiver"),
+    [
+        (NoticeKind.UPDATE, "3", "incident-updates"),
+        *((NoticeKind.REMINDER, reason, "incident-reminders") for reason in ("response", "update", "review", "undo")),
+    ],
+)
+def test_an_update_and_a_reminder_are_told_in_the_channel_and_call_nobody(
+    kind: NoticeKind, key: str, receiver: str
+) -> None:
+    notice = Notice(INCIDENT.key, kind, key, 1)
+    assert receivers(notice_labels(runbook().scenarios["redis"], INCIDENT, notice, {"site": "tokyo"})) == [receiver]
+
+
+@pytest.mark.parametrize(
     ("labels", "receiver"),
     [
-        ({"kind": "update", "update": "3", "severity": "P1"}, "incident-updates"),
-        ({"kind": "reminder", "reason": "response-overdue", "severity": "P1"}, "incident-reminders"),
-        ({"kind": "watchdog", "source": "push"}, "watchdog"),
-        ({"kind": "watchdog", "source": "rules"}, "watchdog-prometheus"),
-        ({"kind": "something-new"}, "incidents"),
+        (WATCHDOG_LABELS, "watchdog"),
+        ({"alertname": "PortalMonitorRulesWatchdog", "kind": "watchdog", "source": "rules"}, "watchdog-prometheus"),
+        ({"kind": "something-new", "severity": "P1"}, "incidents"),
         ({"alertname": "SomebodyElses"}, "incidents"),
     ],
 )
-def test_what_is_no_page_calls_nobody(labels: Labels, receiver: str) -> None:
-    base = {"incident": "redis-20261123-1702", "escalation_level": "none", "vendor": "none", "audience": "oncall"}
-    assert receivers({**base, "source": "push", **labels}) == [receiver]
+def test_a_watchdog_reaches_its_switch_and_what_nobody_foresaw_the_channel(labels: Labels, receiver: str) -> None:
+    assert receivers(labels) == [receiver]
 
 
 def test_every_rule_is_routed_to_somebody_on_call_by_its_severity() -> None:
@@ -137,7 +150,7 @@ def test_only_copies_of_pages_are_inhibited_and_only_by_their_twins() -> None:
     (rule,) = routing()["inhibit_rules"]
     assert rule["source_matchers"] == ['kind="page"', 'source="push"']
     assert rule["target_matchers"] == ['kind="page"', 'source="rules"']
-    labels = set(page_labels(runbook().scenarios["redis"], Page("x", 1, Severity.P1, "L1"), {}))
+    labels = set(next(pages())) - {"site"}
     assert set(rule["equal"]) == labels - {"alertname", "kind", "source"}  # the name follows from the scenario
 
 
@@ -209,6 +222,11 @@ def test_a_page_shows_diagnosis_and_links(tmp_path: Path) -> None:
     shown = rendered("portal.page", tmp_path, "firing", ({"severity": "P1"}, {**WORDS, "ack_url": "https://ack"}))
     for text in ("INCIDENT UPDATE", "bff: fail, unreachable", "Acknowledge: https://ack", "Console: https://monitor"):
         assert text in shown
+
+
+def test_a_reminder_says_what_is_to_be_done(tmp_path: Path) -> None:
+    reminder = {**WORDS, "summary": "redis-20261123-1702: nobody has acknowledged it"}
+    assert rendered("portal.reminder", tmp_path, "firing", ({}, reminder)) == reminder["summary"]
 
 
 def test_alerts_of_rules_that_differ_are_told_by_the_first(tmp_path: Path) -> None:
