@@ -19,10 +19,11 @@ from pydantic import SecretStr
 
 from monitor.alerting.pages import Facts, notice_labels, notice_words, page_labels
 from monitor.clock import Clock, StepWatch, moment, step_between
-from monitor.core import action, escalation, evidence, incident, level, maintenance, severity
+from monitor.core import action, escalation, evidence, history, incident, level, maintenance, severity
 from monitor.core.action import Action, Open, Refused
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.evidence import Measured
+from monitor.core.history import News, Past
 from monitor.core.incident import Began, Event, Incident, Notice, NoticeKind, Page, Step
 from monitor.core.level import ProbeState
 from monitor.core.maintenance import Window
@@ -62,13 +63,16 @@ class _Probe:
     tally: Tally = field(default_factory=Tally)
     result: Result | None = None
     fresh: bool = False
+    past: Past = field(default_factory=Past)
     counted: Tally = field(default_factory=Tally)  # the tally as far as it is saved
+    shown: tuple[tuple[object, ...], ProbeView] | None = None  # what it was made of, and the view
 
     def __post_init__(self) -> None:
         self.counted = self.tally
 
-    def row(self) -> SavedProbe:
-        return SavedProbe(_digest(self.config.target), self.state, self.cursor, self.tally, self.result)
+    def row(self, news: News | None = None) -> SavedProbe:
+        target = _digest(self.config.target)
+        return SavedProbe(target, self.state, self.cursor, self.tally, self.result, self.past, news)
 
 
 @dataclass(slots=True)
@@ -366,6 +370,7 @@ class Cycle:
         # After a restart a first good run is no proof yet that what was failing still fails: nothing ripens on it.
         probe.fresh = probe.fresh or not probe.state.recovering
         probe.tally = _count(probe.tally, result)
+        probe.past, news = history.take(probe.past, probe.config, result, before, probe.state)
         now = self._clock.now()
         self._show(probe, now)
         dependents = [self._probes[name] for name in self._dependents(probe.config.name)]
@@ -388,7 +393,7 @@ class Cycle:
                 reason=probe.state.reason,
                 detail=result.detail,
             )
-        return {item.config.name: item.row() for item in [probe, *dependents]}
+        return {probe.config.name: probe.row(news)} | {item.config.name: item.row() for item in dependents}
 
     def _show(self, probe: _Probe, now: float) -> None:
         probe.state = level.show(probe.state, self._needs(probe.config), now)
@@ -680,6 +685,8 @@ class Cycle:
             else:
                 state = level.forget_monotonic(row.state)
                 probes[item.name] = _Probe(item, state, row.cursor, row.tally, row.result)
+            if row is not None:
+                probes[item.name].past = history.resume(row.past, item)
         self._probes = probes
         self._dependents_of = {name: _dependents(name, config) for name in probes}
 
@@ -695,6 +702,14 @@ def _dependents(name: str, config: Config) -> list[str]:
 
 
 def _view(probe: _Probe) -> ProbeView:
+    """The probe as it is shown; the same object as long as nothing of it changes."""
+    of = (probe.config, probe.state, probe.result, probe.counted, probe.past)
+    if probe.shown is None or any(one is not other for one, other in zip(probe.shown[0], of, strict=True)):
+        probe.shown = of, _new_view(probe)
+    return probe.shown[1]
+
+
+def _new_view(probe: _Probe) -> ProbeView:
     state = probe.state
     return ProbeView(
         probe.config,
@@ -706,6 +721,7 @@ def _view(probe: _Probe) -> ProbeView:
         result=probe.result,
         last_success_at=state.last_success_at,
         tally=probe.counted,
+        past=probe.past,
     )
 
 

@@ -18,7 +18,9 @@ from monitor.alerting import links
 from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
 from monitor.alerting.pages import page_words
 from monitor.clock import Clock, SystemClock
+from monitor.core import history
 from monitor.core.config import ProbeConfig
+from monitor.core.history import Bucket, Past
 from monitor.core.incident import Page
 from monitor.core.loading import Loaded
 from monitor.core.schedule import first_delay, missed, next_run
@@ -135,6 +137,13 @@ class Daemon:
     async def changed(self) -> None:
         """Return when the next snapshot is there."""
         await self._news.wait()
+
+    async def history(self, probe: str, since: float) -> list[Bucket]:
+        """The buckets of a probe from a wall time on, oldest first; minutes where the time is short enough."""
+        seconds = history.resolution(self._clock.now() - since)
+        kept = await asyncio.to_thread(self._store.buckets, probe, seconds, since)
+        view = self.snapshot().probes.get(probe)
+        return history.with_open(kept, view.past if view else Past(), seconds)
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again: validate, diff, swap. A bad file changes nothing."""

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import TypeGuard
 
 from monitor.core.probe import Measure, Value
 
@@ -69,10 +70,23 @@ class Condition:
             return True
         return None if not verdicts or None in verdicts else False
 
-    def _compare(self, number: object) -> bool | None:
-        if isinstance(number, bool) or not isinstance(number, int | float) or math.isnan(number):
+    def nearest(self, measurements: Mapping[str, Value]) -> tuple[str, float] | None:
+        """The part (`""` for the whole) and the number that it looks at; of several parts the one nearest the limit."""
+        value = measurements.get(self.name)
+        parts = value if isinstance(value, Mapping) else {"": value}
+        chosen = self.part if self.part is not None else "" if "" in parts else None
+        numbers = {part: found for part, found in parts.items() if _is_number(found) and chosen in {None, part}}
+        if not numbers:
             return None
-        return _OPERATORS[self.op](number, self.limit)
+        worst = max if self.op.startswith(">") else min
+        return worst(numbers.items(), key=operator.itemgetter(1))
+
+    def _compare(self, number: object) -> bool | None:
+        return _OPERATORS[self.op](number, self.limit) if _is_number(number) else None
+
+
+def _is_number(value: object) -> TypeGuard[float]:
+    return isinstance(value, int | float) and not isinstance(value, bool) and not math.isnan(value)
 
 
 def parse_condition(text: str, measures: Mapping[str, Measure], parts: Mapping[str, frozenset[str]]) -> Condition:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from monitor.core.config import Config, ProbeConfig
+from monitor.core.history import Past
 from monitor.core.incident import Incident, Page
 from monitor.core.probe import Family, Result
 from monitor.core.runbook import Level, Runbook, Severity
@@ -38,6 +39,7 @@ class ProbeView:
     result: Result | None = None  # the last run
     last_success_at: float | None = None
     tally: Tally = Tally()
+    past: Past = field(default_factory=Past)  # the last hour
 
 
 @dataclass(frozen=True, slots=True)

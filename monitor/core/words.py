@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
-from operator import itemgetter
 from typing import Any, TypeGuard
 
 from monitor.core.condition import Condition
@@ -76,14 +75,7 @@ def _breach(condition: Condition, value: float | None) -> str:
 
 def measured(condition: Condition, measurements: Mapping[str, Any]) -> tuple[str, float] | None:
     """The part (`""` for the whole) and the number that a condition looks at; of several parts the one nearest the limit."""
-    value = measurements.get(condition.name)
-    parts = value if isinstance(value, Mapping) else {"": value}
-    chosen = condition.part if condition.part is not None else "" if "" in parts else None
-    numbers = {part: found for part, found in parts.items() if _is_number(found) and chosen in {None, part}}
-    if not numbers:
-        return None
-    worst = max if condition.op.startswith(">") else min
-    return worst(numbers.items(), key=itemgetter(1))
+    return condition.nearest(measurements)
 
 
 def _is_number(value: object) -> TypeGuard[float]:

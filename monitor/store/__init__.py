@@ -8,8 +8,9 @@ from monitor.store.sqlite import (
     Store,
     StoreError,
     backup,
+    buckets,
     incidents_since,
     read,
 )
 
-__all__ = ["Changes", "Locked", "Saved", "SavedProbe", "Store", "StoreError", "backup", "incidents_since", "read"]
+__all__ = ["Changes", "Locked", "Saved", "SavedProbe", "Store", "StoreError", "backup", "buckets", "incidents_since", "read"]

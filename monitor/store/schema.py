@@ -5,6 +5,8 @@ from __future__ import annotations
 import sqlite3
 from pathlib import Path
 
+from monitor.store import history
+
 _FIRST = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE probe (
@@ -70,7 +72,7 @@ CREATE TABLE maintenance (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST, _LIFECYCLE)
+MIGRATIONS = (_FIRST, _LIFECYCLE, history.TABLES)
 VERSION = len(MIGRATIONS)
 
 

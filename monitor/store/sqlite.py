@@ -24,6 +24,7 @@ import msgspec
 import structlog
 
 from monitor.clock import moment
+from monitor.core.history import Bucket, News, Past
 from monitor.core.incident import Event, Incident, Notice, NoticeKind, Page
 from monitor.core.level import ProbeState
 from monitor.core.maintenance import Window
@@ -31,7 +32,7 @@ from monitor.core.probe import Json, Result
 from monitor.core.runbook import Severity
 from monitor.core.severity import RuleKey
 from monitor.core.snapshot import Tally
-from monitor.store import schema
+from monitor.store import history, schema
 
 log = structlog.get_logger()
 
@@ -60,6 +61,8 @@ class SavedProbe:
     cursor: Json = None
     tally: Tally = field(default_factory=Tally)
     result: Result | None = None
+    past: Past = field(default_factory=Past)
+    news: News | None = None  # what this moment adds to the history
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +145,10 @@ class Store:
             return _events(db, incident)
         finally:
             db.close()
+
+    def buckets(self, probe: str, seconds: int, since: float) -> list[Bucket]:
+        """The history of a probe in closed buckets of so many seconds, oldest first."""
+        return buckets(self.path, probe, seconds, since)
 
     def save(self, changes: Changes) -> asyncio.Future[bool]:
         """Keep the changes. The future is True once they are committed, False if they cannot be for now.
@@ -267,6 +274,8 @@ def forget(db: sqlite3.Connection, now: float) -> None:
     try:
         for statement in _FORGET:
             db.execute(statement, (before,))
+        for text, values in history.forget(now):
+            db.execute(text, values)
         db.execute("COMMIT")
     except BaseException:
         if db.in_transaction:
@@ -318,6 +327,17 @@ def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
         _check_version(db, path)
         saved = _load(db)
         return saved, {incident.key: _events(db, incident.key) for incident in saved.incidents}
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
+def buckets(path: Path, probe: str, seconds: int, since: float) -> list[Bucket]:
+    """The history of a probe in closed buckets of so many seconds, oldest first. StoreError if it cannot be read."""
+    db = _read_only(path)
+    try:
+        return history.buckets(db, probe, seconds, since)
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
     finally:
@@ -417,6 +437,7 @@ def _load(db: sqlite3.Connection) -> Saved:
     probes = {
         name: SavedProbe(
             target, _decode(state, ProbeState), _decode(cursor, Any), _decode(tally, Tally), _last_result(result),
+            history.past(db, name),
         )
         for name, target, state, cursor, tally, result in db.execute(
             "SELECT name, target, state, cursor, tally, result FROM probe"
@@ -510,9 +531,11 @@ def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
         yield ("shift", changes.shift_seconds), ("UPDATE event SET at = at + ?", (changes.shift_seconds,))
     for name in changes.gone:
         yield ("probe", name), ("DELETE FROM probe WHERE name = ?", (name,))
+        yield ("runs", name), ("DELETE FROM run WHERE probe = ?", (name,))
     for name, probe in changes.probes.items():
         columns = (probe.state, probe.cursor, probe.tally, probe.result)
         yield ("probe", name), (_PROBE, (name, probe.target, *map(_encode, columns)))
+        yield from history.statements(name, probe.news) if probe.news else ()
     for (scenario, key), since in changes.rules.items():
         if since is None:
             yield ("rule", scenario, key), ("DELETE FROM rule WHERE scenario = ? AND key = ?", (scenario, key))

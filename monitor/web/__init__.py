@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
+from monitor.core.history import Bucket
 from monitor.core.snapshot import Snapshot
 
 
@@ -33,6 +34,9 @@ class Source(Protocol):
 
     async def changed(self) -> None:
         """Return when the next snapshot is there. Any number may wait, and may give up waiting."""
+
+    async def history(self, probe: str, since: float) -> list[Bucket]:
+        """The buckets of a probe from a wall time on, oldest first, in the resolution that fits."""
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again and take it, or change nothing and say why."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -12,7 +12,10 @@ from pydantic import SecretStr
 
 from monitor.core.condition import parse_condition
 from monitor.core.config import Config, FailAfter, ProbeConfig
+from monitor.core import history
+from monitor.core.history import Bucket, Past
 from monitor.core.incident import Incident, Page, State
+from monitor.core.level import ProbeState
 from monitor.core.probe import (
     Family,
     Fault,
@@ -145,6 +148,18 @@ def view(config: ProbeConfig, level: Level = Level.OK, /, **more: Any) -> ProbeV
         tally=Tally(failures={"unreachable": 4}, errors=1, buckets=(3, 2, 0, 0, 0, 0, 0, 0, 1), seconds=12.5),
         **more,
     )
+
+
+def hour(config: ProbeConfig, values: Callable[[int], Result] | None = None) -> Past:
+    """An hour of runs, four a minute; `values` makes the result of minute 0 to 59, where all is well otherwise."""
+    past = Past()
+    for number in range(240):
+        minute = number // 4
+        at = NOW - 3600 + number * 15
+        result = replace(values(minute) if values else ran(config), at=at)
+        level = Level.OK if result.outcome is Outcome.SUCCESS else Level.FAIL
+        past, _ = history.take(past, config, result, ProbeState(), ProbeState(level=level))
+    return past
 
 
 CONFIGS = {
@@ -349,6 +364,10 @@ class Source:
 
     async def changed(self) -> None:
         await self._changed.wait()
+
+    async def history(self, probe: str, since: float) -> list[Bucket]:
+        found = self.now.probes[probe].past
+        return [bucket for bucket in found.minutes if bucket.at >= since - 60]
 
     async def reload(self) -> ReloadReport:
         self.reloads += 1
