@@ -13,4 +13,15 @@ from monitor.store.sqlite import (
     read,
 )
 
-__all__ = ["Changes", "Locked", "Saved", "SavedProbe", "Store", "StoreError", "backup", "buckets", "incidents_since", "read"]
+__all__ = [
+    "Changes",
+    "Locked",
+    "Saved",
+    "SavedProbe",
+    "Store",
+    "StoreError",
+    "backup",
+    "buckets",
+    "incidents_since",
+    "read",
+]

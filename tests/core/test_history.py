@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import replace
 from functools import reduce
@@ -105,7 +106,7 @@ def test_a_breach_is_counted_once_and_not_on_the_way_back() -> None:
     states = [Level.UNKNOWN, Level.OK, Level.WARN, Level.WARN, Level.FAIL, Level.WARN, Level.OK, Level.FAIL]
     chain = [ProbeState({"memory_used_ratio": WhyState(level)}) for level in states]
     past = Past()
-    for number, (before, after) in enumerate(zip(chain, chain[1:], strict=False)):
+    for number, (before, after) in enumerate(itertools.pairwise(chain)):
         past, _ = history.take(past, CONFIG, ran(START + number), before, after)
     assert past.minutes[-1].breaches == {"warn memory_used_ratio": 1, "fail memory_used_ratio": 2}
 

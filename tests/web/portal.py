@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic import SecretStr
 
+from monitor.core import history
 from monitor.core.condition import parse_condition
 from monitor.core.config import Config, FailAfter, ProbeConfig
-from monitor.core import history
 from monitor.core.history import Bucket, Past
 from monitor.core.incident import Incident, Page, State
 from monitor.core.level import ProbeState
