@@ -99,6 +99,17 @@ class Bucket:
 
 
 @dataclass(frozen=True, slots=True)
+class Judgement:
+    """One limit beside what was measured over some time: is this number right?"""
+
+    level: str  # which level it means: warn or fail
+    condition: Condition
+    spread: Spread | None  # None: nothing was measured
+    share: float  # of all values, how many lie beyond the limit as it is now
+    breaches: int  # how often the level was confirmed for this measurement, by the limits of that time
+
+
+@dataclass(frozen=True, slots=True)
 class Run:
     """One run, and the level that the probe had after it."""
 
@@ -204,6 +215,18 @@ def whole(buckets: Iterable[Bucket]) -> Bucket | None:
     """All of it as one bucket; None if there is nothing."""
     found = sorted(buckets, key=lambda bucket: bucket.at)
     return reduce(join, found) if found else None
+
+
+def judgements(config: ProbeConfig, buckets: Iterable[Bucket]) -> list[Judgement]:
+    """Every limit of a probe beside what was measured."""
+    found = whole(buckets)
+    listed = []
+    for level, conditions in (("warn", config.warn), ("fail", config.fail)):
+        for condition in conditions:
+            spread = found.measured.get(condition.why) if found else None
+            breaches = found.breaches.get(f"{level} {condition.why}", 0) if found else 0
+            listed.append(Judgement(level, condition, spread, spread.share(condition) if spread else 0.0, breaches))
+    return listed
 
 
 def judged(config: ProbeConfig) -> dict[str, Condition]:

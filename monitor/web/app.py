@@ -25,6 +25,7 @@ from monitor.web.api import incidents_json, live_incident_json, openapi, probe_j
 from monitor.web.console import STATIC, Console, static
 from monitor.web.guard import Endpoint, Guard, refuse
 from monitor.web.live import FullError, Live
+from monitor.web.past import RANGES
 from monitor.web.toolkit import Toolkit
 
 _WORTH_PACKING_BYTES = 1000
@@ -112,9 +113,10 @@ class _Pages:
     async def console(self, request: Request) -> Response:
         return await _page(request, await self._live.page())
 
-    async def events(self, _: Request) -> Response:
+    async def events(self, request: Request) -> Response:
+        has = request.headers.get("last-event-id") or request.query_params.get("has", "")
         try:
-            stream = self._live.subscribe()
+            stream = self._live.subscribe(has)
         except FullError:
             return refuse(503, "Too many consoles are open.")
         return StreamingResponse(stream, media_type="text/event-stream", headers={"X-Accel-Buffering": "no"})
@@ -124,7 +126,10 @@ class _Pages:
         view = snapshot.probes.get(name)
         if view is None:
             return await _page(request, self._console.missing("such probe"), 404)
-        return await _page(request, await asyncio.to_thread(self._console.probe, snapshot, view))
+        chosen = request.query_params.get("range", "1h")
+        chosen = chosen if chosen in RANGES else "1h"
+        buckets = await self._source.history(name, snapshot.at - RANGES[chosen])
+        return await _page(request, await asyncio.to_thread(self._console.probe, snapshot, view, buckets, chosen))
 
     async def incident(self, request: Request) -> Response:
         snapshot = self._source.snapshot()

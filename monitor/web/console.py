@@ -7,17 +7,19 @@ depends on what it shows and on nothing else, times are absolute in it, so a pie
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
+from typing import Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor.core.condition import Condition
+from monitor.core.history import DURATION, MINUTE, Bucket
 from monitor.core.incident import Incident, Page
 from monitor.core.probe import is_secret, is_secret_url
 from monitor.core.quantity import format_duration
@@ -25,7 +27,9 @@ from monitor.core.runbook import Level
 from monitor.core.snapshot import ProbeView, Snapshot
 from monitor.core.wording import fill
 from monitor.core.words import advice, clean, iso, label, measured, quantity
-from monitor.web.words import State, impact, overall, title
+from monitor.web.chart import Chart, Frame, Strip, chart, strip
+from monitor.web.past import past_view, run_rows
+from monitor.web.words import State, impact, overall, system_of, title
 
 ICONS: Mapping[str, str] = {"ok": "✓", "warn": "▲", "fail": "✕", "unknown": "?"}
 """A level's sign: its shape tells it from the others where colours do not."""
@@ -38,6 +42,9 @@ STATIC: Mapping[str, str] = {
 
 _RANK = {Level.FAIL: 0, Level.UNKNOWN: 1, Level.WARN: 2, Level.OK: 3}
 _SWITCHED_OFF = 4
+_WORST_FIRST = {"fail": 0, "warn": 1, "ok": 2, "unknown": 3}
+HOUR_SECONDS = 3600.0
+GAUGES_SHOWN = 2  # in a row of the console, beside all that are beyond a limit
 _UNJUDGED_SHOWN = 3  # measurements shown of a probe that has no limits
 
 Pieces = Mapping[str, str]
@@ -62,6 +69,8 @@ class Gauge:
     limits: tuple[Limit, ...] = ()
     level: str = "ok"
     width: float | None = None
+    why: str = ""  # what a breach is filed under
+    near: float = 0.0  # how near its value is to a limit: 1 is there
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,31 @@ class Row:
     last_good_at: float | None
     gauges: tuple[Gauge, ...]
     checks: tuple[tuple[str, bool], ...]
+    strip: Strip | None = None  # the last hour
+    chart: Chart | None = None
+    charted: str = ""  # what the chart is of
+
+
+@dataclass(frozen=True, slots=True)
+class System:
+    """Probes that speak of one system, the worst first."""
+
+    name: str
+    id: str
+    level: str
+    rank: int
+    views: tuple[ProbeView, ...]
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class LogSight:
+    """What a followed log says: which calls are slow, what goes wrong most."""
+
+    probe: str
+    slowest: tuple[tuple[str, str, str], ...]  # upstream, mean, 95th percentile; the slowest first
+    errors: tuple[tuple[str, str], ...]  # what went wrong, how often
+    ratio: str  # errors of all requests
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +150,23 @@ class Console:
         self._rows: dict[str, tuple[ProbeView, str]] = {}
 
     def pieces(self, snapshot: Snapshot) -> Pieces:
-        """All that changes on the console, in the order of the page: worst probes first."""
-        views = sorted(snapshot.probes.values(), key=_rank)
+        """All that changes on the console, in the order of the page: worst systems and probes first."""
+        groups = systems(snapshot)
+        views = [view for group in groups for view in group.views]
         self._rows = {view.config.name: self._row(view, snapshot) for view in views}
         return {
             "state": self._piece("state", overall(snapshot)),
             "incidents": self._piece("incidents", *_cards(snapshot)),
-            **{_row_id(name): html for name, (_, html) in self._rows.items()},
+            **{
+                name: html
+                for group in groups
+                for name, html in [
+                    (group.id, self._piece("system", group)),
+                    *((_row_id(view.config.name), self._rows[view.config.name][1]) for view in group.views),
+                ]
+            },
+            "unknown": self._piece("unknown", unknowns(snapshot)),
+            "logs": self._piece("logs", tuple(log_sights(snapshot))),
             "monitor": self._piece("monitor", snapshot),
         }
 
@@ -135,19 +179,23 @@ class Console:
     def _piece(self, macro: str, *arguments: object) -> str:
         return str(getattr(self._macros, macro)(*arguments))
 
-    def page(self, snapshot: Snapshot, pieces: Pieces) -> str:
-        """The whole console."""
+    def page(self, snapshot: Snapshot, pieces: Pieces, shown: str = "") -> str:
+        """The whole console; `shown` is what it says it has when it asks for what changed."""
         # The pieces are HTML already, escaped by the templates that made them.
         safe = {name: Markup(html) for name, html in pieces.items()}  # noqa: S704
         state = overall(snapshot)
-        return self._templates.get_template("console.html").render(snapshot=snapshot, state=state, pieces=safe)
+        return self._templates.get_template("console.html").render(
+            snapshot=snapshot, state=state, pieces=safe, groups=order(pieces), shown=shown
+        )
 
-    def probe(self, snapshot: Snapshot, view: ProbeView) -> str:
-        """The page of one probe: everything its last run brought home, beside how it is configured."""
+    def probe(self, snapshot: Snapshot, view: ProbeView, buckets: Sequence[Bucket] = (), chosen: str = "1h") -> str:
+        """The page of one probe: its history over `chosen`, its runs with their phases, how it is configured."""
         return self._templates.get_template("probe.html").render(
             snapshot=snapshot,
             view=view,
             row=row(view, snapshot.config.secrets),
+            past=past_view(view, buckets, chosen, snapshot.at),
+            runs=run_rows(view.past, snapshot.config.secrets),
             target=target(view),
             measurements=tuple(_measurements(view, snapshot)),
             details=_details(view, snapshot),
@@ -173,8 +221,8 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.globals |= {"icons": ICONS, "version": _version()}
-    environment.filters |= {"iso": iso, "when": _when, "duration": format_duration}
+    environment.globals |= {"icons": ICONS, "version": _version(), "gauges_shown": GAUGES_SHOWN}
+    environment.filters |= {"iso": iso, "when": _when, "duration": format_duration, "seconds": _seconds}
     return environment
 
 
@@ -203,7 +251,132 @@ def row(view: ProbeView, secrets: frozenset[str]) -> Row:
         last_good_at=_last_good(view),
         gauges=tuple(_gauges(view)),
         checks=tuple(sorted(result.checks.items())) if result else (),
+        **_hour(view),
     )
+
+
+def _hour(view: ProbeView) -> dict[str, Any]:
+    """The last hour as pictures: the levels, and the measurement that matters most beside its limits."""
+    minutes = view.past.minutes
+    if not minutes:
+        return {}
+    until = minutes[-1].at + MINUTE
+    frame = Frame(until - HOUR_SECONDS, until)
+    shown = [minute for minute in minutes if minute.at >= frame.since]
+    gauges = list(_gauges(view))
+    why = gauges[0].why if gauges and gauges[0].why else DURATION
+    limits = [(level, condition) for level, condition in _conditions(view) if condition.why == why]
+    drawn = chart(shown, why, limits, frame, banded=False)
+    return {
+        "strip": strip(shown, frame, view.config.interval * 1.5),
+        "chart": drawn,
+        "charted": label(why) if why != DURATION or limits else "run time",
+    }
+
+
+def _conditions(view: ProbeView) -> list[tuple[str, Condition]]:
+    return [("warn", one) for one in view.config.warn] + [("fail", one) for one in view.config.fail]
+
+
+def systems(snapshot: Snapshot) -> list[System]:
+    """Every probe by the system it speaks of; what is not well comes first."""
+    found: dict[str, list[ProbeView]] = {}
+    for view in snapshot.probes.values():
+        found.setdefault(system_of(view.config), []).append(view)
+    groups = []
+    for name, members in found.items():
+        views = tuple(sorted(members, key=_rank))
+        level = str(views[0].level) if views[0].config.enabled else "off"
+        groups.append(System(name, f"system-{slug(name)}", level, _rank(views[0]), views, _counted(views)))
+    return sorted(groups, key=lambda group: group.rank)
+
+
+def _counted(views: Sequence[ProbeView]) -> str:
+    levels = [str(view.level) if view.config.enabled else "off" for view in views]
+    counts = {level: levels.count(level) for level in ("fail", "unknown", "warn", "ok", "off")}
+    return ", ".join(f"{count} {level}" for level, count in counts.items() if count)
+
+
+def slug(text: str) -> str:
+    """A text as the id of an element."""
+    return "".join(letter if letter.isascii() and letter.isalnum() else "-" for letter in text.lower())
+
+
+def order(pieces: Pieces) -> list[tuple[str, list[str]]]:
+    """The systems of a page and the rows of each, as they follow each other."""
+    found: list[tuple[str, list[str]]] = []
+    for name in pieces:
+        if name.startswith("system-"):
+            found.append((name, []))
+        elif name.startswith("probe-"):
+            found[-1][1].append(name)
+    return found
+
+
+def unknowns(snapshot: Snapshot) -> list[tuple[str, str, str]]:
+    """What cannot be judged and why: (what, where to look, why)."""
+    found = [
+        (view.config.name, f"./probes/{view.config.name}", advice(view))
+        for view in snapshot.probes.values()
+        if view.config.enabled and view.level is Level.UNKNOWN
+    ]
+    for name, scenario in snapshot.scenarios.items():
+        if scenario.unknown and scenario.incident is None and name in snapshot.runbook.scenarios:
+            title = fill(snapshot.runbook.scenarios[name].title, snapshot.probes)
+            found.append((title, "", "None of its rules holds, and not all of them can be judged."))
+    return found
+
+
+def log_sights(snapshot: Snapshot) -> Iterator[LogSight]:
+    """What each followed log says; of probes that read the same log, the one that saw most."""
+    best: dict[str, ProbeView] = {}
+    for view in snapshot.probes.values():
+        if view.config.type.name == "log" and view.result is not None and view.result.measurements:
+            path = target(view)
+            if path not in best or _seen(view) > _seen(best[path]):
+                best[path] = view
+    for view in best.values():
+        sight = _sight(view, snapshot.config.secrets)
+        if sight.slowest or sight.errors or sight.ratio:
+            yield sight
+
+
+def _seen(view: ProbeView) -> float:
+    requests = view.result.measurements.get("requests", 0.0) if view.result else 0.0
+    return requests if isinstance(requests, int | float) else 0.0
+
+
+def _sight(view: ProbeView, secrets: frozenset[str]) -> LogSight:
+    assert view.result is not None
+    measured = view.result.measurements
+    means, tails = (_parts(measured.get(f"latency_{name}_seconds")) for name in ("mean", "p95"))
+    slowest = sorted((part for part in means if part), key=lambda part: -means[part])
+    ratio = measured.get("error_ratio")
+    return LogSight(
+        view.config.name,
+        tuple(
+            (
+                clean(part, secrets),
+                quantity("x_seconds", means[part]),
+                quantity("x_seconds", tails[part]) if part in tails else "",
+            )
+            for part in slowest
+        ),
+        tuple((clean(text, secrets), count) for text, count in _top_errors(view.result.details)),
+        quantity("error_ratio", ratio) if isinstance(ratio, int | float) else "",
+    )
+
+
+def _parts(value: object) -> Mapping[str, float]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _top_errors(details: Mapping[str, str]) -> Iterator[tuple[str, str]]:
+    """Errors that the log probe counted, most frequent first: its details `error 1`, `error 2` ... say `12 x text`."""
+    for name in sorted(details):
+        if name.startswith("error "):
+            count, _, text = details[name].partition(" x ")
+            yield (text, count) if text else (details[name], "")
 
 
 def _last_good(view: ProbeView) -> float | None:
@@ -225,11 +398,10 @@ def _row_id(name: str) -> str:
 def _gauges(view: ProbeView) -> Iterator[Gauge]:
     """What has limits, beside them; of a probe without limits, what it measures first."""
     limits: dict[tuple[str, str | None], list[tuple[str, Condition]]] = {}
-    for level, conditions in (("warn", view.config.warn), ("fail", view.config.fail)):
-        for condition in conditions:
-            limits.setdefault((condition.name, condition.part), []).append((level, condition))
-    for group in limits.values():
-        yield _judged(view, group)
+    for level, condition in _conditions(view):
+        limits.setdefault((condition.name, condition.part), []).append((level, condition))
+    gauges = [_judged(view, group) for group in limits.values()]
+    yield from sorted(gauges, key=lambda gauge: (gauge.why != view.reason, _WORST_FIRST[gauge.level], -gauge.near))
     if not limits and view.result:
         plain = ((name, value) for name, value in view.result.measurements.items() if isinstance(value, int | float))
         for name, value in list(plain)[:_UNJUDGED_SHOWN]:
@@ -243,12 +415,19 @@ def _judged(view: ProbeView, group: list[tuple[str, Condition]]) -> Gauge:
     scale = _scale(condition.name, [one.limit for _, one in group], found[1] if found else 0.0)
     limits = tuple(Limit(level, f"{level} {_comparison(one)}", _share(one.limit, scale)) for level, one in group)
     if found is None:  # no meter: nothing stands on it
-        return Gauge(label(condition.why), "not measured", limits, "unknown")
+        return Gauge(label(condition.why), "not measured", limits, "unknown", why=condition.why)
     holding = [level for level, one in group if one.holds(measurements)]
     name = label(condition.why) + (f" of {found[0]}" if found[0] and not condition.part else "")
     worst = "fail" if "fail" in holding else "warn" if holding else "ok"
     width = _share(found[1], scale) if any(one.limit > 0 for _, one in group) else None
-    return Gauge(name, quantity(condition.name, found[1]), limits, worst, width)
+    near = max((_nearness(one, found[1]) for _, one in group), default=0.0)
+    return Gauge(name, quantity(condition.name, found[1]), limits, worst, width, condition.why, near)
+
+
+def _nearness(condition: Condition, value: float) -> float:
+    if condition.op.startswith("<"):
+        return condition.limit / value if value > 0 else 1.0
+    return value / condition.limit if condition.limit > 0 else float(value > condition.limit)
 
 
 def _comparison(condition: Condition) -> str:
@@ -348,6 +527,10 @@ def _measurements(view: ProbeView, snapshot: Snapshot) -> Iterator[Measured]:
 def _details(view: ProbeView, snapshot: Snapshot) -> Mapping[str, str]:
     details = view.result.details if view.result else {}
     return {key: clean(text, snapshot.config.secrets) for key, text in details.items()}
+
+
+def _seconds(value: float) -> str:
+    return quantity(DURATION, value)
 
 
 def _when(at: float) -> str:

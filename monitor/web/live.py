@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import secrets
+from collections import OrderedDict
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 
 from monitor.clock import Clock
 from monitor.core.snapshot import Snapshot
 from monitor.web import Source
-from monitor.web.console import Console, Pieces, title_of
+from monitor.web.console import Console, Pieces, order, title_of
 from monitor.web.words import overall
 
 PAUSE_SECONDS = 1.0
@@ -18,6 +20,7 @@ PAUSE_SECONDS = 1.0
 
 BEAT_SECONDS = 10.0
 MOST_STREAMS = 100
+KEPT = 60  # renderings that a console may be behind, about a minute
 
 
 class FullError(Exception):
@@ -28,6 +31,7 @@ class FullError(Exception):
 class Shown:
     """A snapshot, rendered."""
 
+    id: str  # by which a console says what it has
     snapshot: Snapshot
     pieces: Pieces
 
@@ -41,6 +45,8 @@ class Live:
         self._clock = clock
         self._rendering = asyncio.Lock()
         self._shown: Shown | None = None
+        self._kept: OrderedDict[str, Pieces] = OrderedDict()
+        self._name = secrets.token_hex(4)  # of this process: another one's numbers mean nothing
         self._news = asyncio.Event()
         self._closed = False
         self.streams = 0
@@ -69,25 +75,34 @@ class Live:
         async with self._rendering:
             snapshot = self._source.snapshot()
             if self._shown is None or self._shown.snapshot is not snapshot:
-                self._shown = Shown(snapshot, await asyncio.to_thread(self._console.pieces, snapshot))
+                pieces = await asyncio.to_thread(self._console.pieces, snapshot)
+                number = int(self._shown.id.partition("-")[2]) + 1 if self._shown else 0
+                self._shown = Shown(f"{self._name}-{number}", snapshot, pieces)
+                self._keep(self._shown)
             return self._shown
+
+    def _keep(self, shown: Shown) -> None:
+        """Remember what was sent lately: who has it is sent the difference only."""
+        self._kept[shown.id] = shown.pieces
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
 
     async def page(self) -> str:
         """The whole console as HTML."""
         shown = await self.shown()
-        return await asyncio.to_thread(self._console.page, shown.snapshot, shown.pieces)
+        return await asyncio.to_thread(self._console.page, shown.snapshot, shown.pieces, shown.id)
 
-    def subscribe(self) -> AsyncIterator[bytes]:
-        """A stream of server-sent events. Raises FullError when too many look already."""
+    def subscribe(self, has: str = "") -> AsyncIterator[bytes]:
+        """A stream of server-sent events, for a console that `has` this. Raises FullError when too many look already."""
         if self.streams >= MOST_STREAMS:
             raise FullError
-        return self._stream()
+        return self._stream(has)
 
-    async def _stream(self) -> AsyncIterator[bytes]:
+    async def _stream(self, has: str) -> AsyncIterator[bytes]:
         self.streams += 1
         try:
             yield b"retry: 2000\n\n"
-            sent: Pieces | None = None
+            sent = self._kept.get(has)
             while not self._closed:
                 news = self._news
                 shown = await self.shown()
@@ -96,6 +111,8 @@ class Live:
                     return
                 if message := self._message(shown, sent or {}):
                     yield message
+                elif sent is shown.pieces:  # it has everything: a sign of life, so that it says that it is live
+                    yield _event("beat", {"at": self._clock.now()})
                 sent = shown.pieces
                 while not await _comes(news):
                     yield _event("beat", {"at": self._clock.now()})
@@ -107,8 +124,8 @@ class Live:
         if not changed:
             return b""
         title = title_of(overall(shown.snapshot))
-        order = [name for name in shown.pieces if name.startswith("probe-")]
-        return _event("pieces", {"at": self._clock.now(), "title": title, "order": order, "pieces": changed})
+        news = {"at": self._clock.now(), "title": title, "order": order(shown.pieces), "pieces": changed}
+        return f"id: {shown.id}\n".encode() + _event("pieces", news)
 
 
 async def _comes(event: asyncio.Event) -> bool:

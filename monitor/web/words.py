@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
+from monitor.core.config import ProbeConfig
 from monitor.core.incident import Incident
 from monitor.core.runbook import Level
 from monitor.core.snapshot import Snapshot
@@ -77,6 +78,24 @@ def _some(names: list[str]) -> str:
 
 def _plural(count: int, one: str, many: str = "") -> str:
     return one if count == 1 else many or f"{one}s"
+
+
+_SYSTEMS_BY_WORD: Mapping[str, str] = {
+    "redis": "Redis", "queues": "Redis", "postgres": "PostgreSQL", "db": "PostgreSQL", "salesforce": "Salesforce",
+    "sf": "Salesforce", "whmcs": "WHMCS", "freebit": "Freebit", "bff": "BFF", "portal": "Portal",
+}  # fmt: skip
+_SYSTEMS_BY_TYPE: Mapping[str, str] = {
+    "redis": "Redis", "bullmq": "Redis", "postgres": "PostgreSQL", "salesforce": "Salesforce", "replay": "Salesforce",
+    "whmcs": "WHMCS", "freebit": "Freebit", "sftp": "Freebit", "process": "BFF", "settings": "BFF", "log": "BFF",
+    "http": "Portal", "tcp": "Network",
+}  # fmt: skip
+
+
+def system_of(config: ProbeConfig) -> str:
+    """Which system a probe speaks of: its label `system`, else what its name begins with, else what its type watches."""
+    word = config.name.partition("-")[0].lower()
+    known = _SYSTEMS_BY_WORD.get(word) or _SYSTEMS_BY_TYPE.get(config.type.name, "Other")
+    return config.labels.get("system") or known
 
 
 def title(incident: Incident, snapshot: Snapshot) -> str:

@@ -232,10 +232,10 @@ def test_open_incidents_come_first_with_what_to_do() -> None:
 
 
 def test_every_probe_is_there_and_the_worst_come_first() -> None:
-    rows = [tag["id"] for tag in Page(render(portal.snapshot())).all("tr") if "data-rank" in tag]
-    assert rows[:4] == ["probe-redis", "probe-bff", "probe-sf-replay", "probe-redis-cache"]
-    assert rows[-1] == "probe-old"
-    assert len(rows) == len(portal.CONFIGS)
+    ids = [tag["id"] for tag in Page(render(portal.snapshot())).all("tr") if "id" in tag]
+    assert ids[:5] == ["system-redis", "probe-redis", "probe-redis-cache", "system-bff", "probe-bff"]
+    assert ids[-1] == "probe-old"
+    assert sum(name.startswith("probe-") for name in ids if name) == len(portal.CONFIGS)
 
 
 def test_texts_of_the_runbook_are_filled_with_live_values() -> None:
@@ -382,7 +382,9 @@ async def test_only_what_changed_is_sent(site: Site) -> None:
         name, first = await anext(heard)
         assert name == "pieces"
         assert first["title"] == "✕ P2: Redis connection failures (1 symptom)."
-        assert set(first["pieces"]) == {"state", "incidents", "monitor", *(f"probe-{name}" for name in portal.CONFIGS)}
+        systems = {f"system-{name}" for name in ("redis", "bff", "salesforce", "whmcs", "network")}
+        others = {"state", "incidents", "logs", "unknown", "monitor", *systems}
+        assert set(first["pieces"]) == others | {f"probe-{name}" for name in portal.CONFIGS}
         before = site.source.now
         slower = portal.ran(portal.CONFIGS["egress"], measurements={"connect_seconds": 0.5})
         probes = {**before.probes, "egress": replace(before.probes["egress"], result=slower)}
@@ -390,7 +392,22 @@ async def test_only_what_changed_is_sent(site: Site) -> None:
         name, second = await asyncio.wait_for(anext(heard), 3)
         assert (name, set(second["pieces"])) == ("pieces", {"probe-egress"})
         assert "500 ms" in second["pieces"]["probe-egress"]
-        assert second["order"][0] == "probe-redis"
+        assert second["order"][0] == ["system-redis", ["probe-redis", "probe-redis-cache"]]
+
+
+@pytest.mark.usefixtures("brisk")
+async def test_who_has_the_page_is_sent_only_what_changed_since(site: Site) -> None:
+    [body] = Page((await site.client.get("/")).text).all("body")
+    before = site.source.now
+    async with site.client.stream("GET", "/" + str(body["data-events"])) as answer:
+        heard = events(answer.aiter_lines())
+        assert (await anext(heard))[0] == "beat"  # nothing is new
+    site.source.show(replace(before, at=before.at + 1, monitor=monitor(version="0.2.0")))
+    async with site.client.stream("GET", "/" + str(body["data-events"])) as answer:
+        name, news = await anext(events(answer.aiter_lines()))
+        assert (name, set(news["pieces"])) == ("pieces", {"monitor"})
+    async with site.client.stream("GET", "/events", headers={"Last-Event-ID": "another-7"}) as answer:
+        assert "state" in (await anext(events(answer.aiter_lines())))[1]["pieces"]
 
 
 @pytest.mark.usefixtures("brisk")

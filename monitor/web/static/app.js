@@ -64,10 +64,24 @@
     replace("state", html);
   }
 
-  function sort() {
-    const rows = [...document.querySelectorAll("#probes > tr[data-rank]")];
-    const sorted = rows.slice().sort((a, b) => a.dataset.rank - b.dataset.rank || order.get(a.id) - order.get(b.id));
-    if (sorted.some((row, i) => row !== rows[i])) document.getElementById("probes").append(...sorted);
+  function sort(order) {
+    const table = document.getElementById("probes");
+    const bodies = [];
+    for (const [system, rows] of order) {
+      const head = document.getElementById(system);
+      if (!head) continue;
+      place(head.parentElement, [head, ...rows.map((id) => document.getElementById(id)).filter(Boolean)]);
+      bodies.push(head.parentElement);
+    }
+    if (table) place(table, [table.caption, table.tHead, ...bodies]);
+  }
+
+  function place(parent, children) {
+    // Only what stands wrong is moved: a row that moves loses the keyboard's place in it.
+    if (children.every((child, i) => parent.children[i] === child)) return;
+    const focus = parent.contains(document.activeElement) ? document.activeElement : null;
+    parent.append(...children);
+    focus?.focus();
   }
 
   function listen() {
@@ -84,8 +98,7 @@
       alive(news.at);
       document.title = news.title;
       for (const [id, html] of Object.entries(news.pieces)) id === "state" ? state(html) : replace(id, html);
-      news.order.forEach((id, i) => order.set(id, i));
-      sort();
+      sort(news.order);
       tick();
     });
     events.addEventListener("beat", (event) => alive(JSON.parse(event.data).at));
@@ -95,7 +108,6 @@
     };
   }
 
-  const order = new Map();
   tick();
   setInterval(tick, 1000);
   if (body.dataset.events) listen();
