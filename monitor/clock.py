@@ -7,6 +7,9 @@ import time
 from pathlib import Path
 from typing import Protocol
 
+Moment = tuple[str, float, float]
+"""(which boot, how many seconds ago that was, wall seconds)"""
+
 
 class Clock(Protocol):
     """Wall time for people and files, monotonic time for intervals, and a way to wait."""
@@ -19,6 +22,9 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Come back after so many seconds of monotonic time."""
+
+    def moment(self) -> Moment:
+        """Now, as another process on the same boot can compare it."""
 
 
 class SystemClock:
@@ -33,9 +39,8 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
 
-
-Moment = tuple[str, float, float]
-"""(which boot, how many seconds ago that was, wall seconds)"""
+    def moment(self) -> Moment:
+        return moment()
 
 
 def moment() -> Moment:

@@ -18,7 +18,7 @@ import structlog
 from pydantic import SecretStr
 
 from monitor.alerting.pages import Facts, notice_labels, notice_words, page_labels
-from monitor.clock import Clock, StepWatch, moment, step_between
+from monitor.clock import STEP_SECONDS, Clock, StepWatch, step_between
 from monitor.core import action, escalation, evidence, history, incident, level, maintenance, severity
 from monitor.core.action import Action, Open, Refused
 from monitor.core.config import Config, ProbeConfig
@@ -122,6 +122,7 @@ class Cycle:
         self._notices: list[Notice] = list(saved.notices)
         self._windows: dict[str, Window] = {window.key: window for window in saved.windows}
         self._active: tuple[Window, ...] = ()  # maintenance that is on
+        self._maintained: frozenset[str] = frozenset()  # what it is of
         self._windows_change_at: float | None = -math.inf  # when another set of them is (wall time)
         self._remind_at = -math.inf  # wall time before which nobody has to be reminded of anything
         self._opened: dict[tuple[str, Severity], int] = dict(saved.opened)
@@ -138,7 +139,8 @@ class Cycle:
     async def start(self, saved: Saved) -> None:
         """Look at what was saved; a step that the wall clock took while nobody watched is subtracted first."""
         async with self._lock:
-            await self._take_step(step_between(saved.seen, moment()))
+            since_then, lately = step_between(saved.seen, self._clock.moment()), self._steps.step()
+            await self._take_step(since_then or lately)
             await self._settle({}, force=True)
 
     async def take(self, result: Result, config: ProbeConfig) -> bool:
@@ -147,7 +149,8 @@ class Cycle:
             probe = self._probes.get(result.probe)
             if probe is None or probe.config.target != config.target:
                 return False  # gone, or another target by now
-            await self._take_step(self._steps.step())
+            await self._look_at_clock()
+            result = self._by_this_clock(result)
             if result.quiet is Quiet.CLEAR and self._clock.monotonic() < self._unsure_until:
                 result = replace(result, quiet=Quiet.HOLD)
             touched = self._judge(probe, result)
@@ -157,7 +160,7 @@ class Cycle:
     async def tick(self) -> None:
         """Time has passed."""
         async with self._lock:
-            await self._take_step(self._steps.step())
+            await self._look_at_clock()
             await self._settle({})
 
     def next_change(self) -> float | None:
@@ -194,6 +197,8 @@ class Cycle:
     async def reconfigure(self, config: Config, runbook: Runbook) -> None:
         """Swap the configuration. A changed target drops state and cursor; thresholds are judged at the next run."""
         async with self._lock:
+            await self._look_at_clock()
+            self._remind_at = -math.inf
             before = {name: probe.row() for name, probe in self._probes.items()}
             gone = tuple(name for name in before if name not in config.probes)
             self.runbook = runbook
@@ -208,6 +213,7 @@ class Cycle:
     async def adopt(self, held: Iterable[tuple[Mapping[str, str], float]]) -> None:
         """Take over pages (labels, start) that Alertmanager still holds although the store knows nothing."""
         async with self._lock:
+            await self._look_at_clock()
             pages = [
                 page
                 for labels, since in held
@@ -235,6 +241,7 @@ class Cycle:
     async def act(self, key: str, what: Action, by: str) -> Incident:
         """Somebody does something to an incident. Refused if it does not allow it. Returns what became of it."""
         async with self._lock:
+            await self._look_at_clock()
             item = self._past.get(key)
             if item is None:
                 raise Refused(f'there is no incident "{key}", or it is long over')
@@ -246,14 +253,16 @@ class Cycle:
     async def open(self, what: Open, by: str) -> Incident:
         """Somebody reports an incident. Refused if one is open, or if there is no such scenario."""
         async with self._lock:
+            await self._look_at_clock()
             last = self._incidents.get(what.scenario)
-            step = action.open_by_hand(what, last, self.runbook, self._clock.now(), by)
+            step = action.open_by_hand(what, last, self.runbook, self._clock.now(), by, known=self._numbers)
             await self._settle({}, by_hand=(step, by))
             return self._incidents[what.scenario]
 
     async def begin_maintenance(self, of: Iterable[str], seconds: float, reason: str, by: str) -> Window:
         """Hold incidents of these probes and scenarios (`scenario:redis`) for so long. Refused if one is not known."""
         async with self._lock:
+            await self._look_at_clock()
             now, of = self._clock.now(), tuple(of)
             for name in of:
                 known = name in self.config.probes or name.removeprefix("scenario:") in self.runbook.scenarios
@@ -262,9 +271,7 @@ class Cycle:
             if not of or seconds <= 0:
                 raise Refused("say of what, and for how long")
             subjects = tuple(name if name in self.config.probes else f"scenario:{_bare(name)}" for name in of)
-            key = incident.incident_key("maintenance", now, None)
-            while key in self._windows:
-                key += "-2"
+            key = incident.incident_key("maintenance", now, self._windows)
             window = Window(key, subjects, now, now + seconds, reason, by)
             self._windows[key] = window
             await self._settle({}, windows=(window,))
@@ -273,6 +280,7 @@ class Cycle:
     async def end_maintenance(self, key: str) -> Window:
         """Maintenance is over before its time. What still fails opens now."""
         async with self._lock:
+            await self._look_at_clock()
             now, window = self._clock.now(), self._windows.get(key)
             if window is None or not window.covers(now):
                 raise Refused(f'no maintenance "{key}" is under way')
@@ -283,6 +291,7 @@ class Cycle:
     async def close_notices(self, over: Callable[[Notice], bool]) -> None:
         """End the updates and reminders of which everybody has been told for long enough."""
         async with self._lock:
+            await self._look_at_clock()
             now = self._clock.now()
             ended = [replace(item, ended_at=now) for item in self._notices if item.ended_at is None and over(item)]
             if not ended:
@@ -294,6 +303,7 @@ class Cycle:
     async def fell_back(self, pages: Iterable[Page]) -> None:
         """The fallback has carried these pages."""
         async with self._lock:
+            await self._look_at_clock()
             now, carried = self._clock.now(), {_identity(page) for page in pages}
             moved = [replace(page, fell_back_at=now) for page in self._pages if _identity(page) in carried]
             self._replace_pages(moved)
@@ -420,8 +430,7 @@ class Cycle:
         now = self._clock.now()
         states = {name: probe.state if probe.fresh else ProbeState() for name, probe in self._probes.items()}
         self._look_at_windows(now, anew=force or bool(windows))
-        maintained = {name for window in self._active for name in window.of}
-        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now, maintained)
+        self._verdicts = severity.evaluate(self.runbook, states, self._rules, now, self._maintained)
         rules = self._move_rules() | dict(dropped)
         turn = _Turn(now)
         if by_hand is not None:
@@ -471,6 +480,7 @@ class Cycle:
         if anew or (self._windows_change_at is not None and now >= self._windows_change_at):
             plans, windows = self.config.maintenance, self._windows.values()
             self._active = tuple(maintenance.active(plans, windows, now))
+            self._maintained = frozenset(name for window in self._active for name in window.of)
             self._windows_change_at = maintenance.next_change(plans, windows, now)
 
     def _move_rules(self) -> dict[RuleKey, float | None]:
@@ -509,7 +519,9 @@ class Cycle:
                 known[name] = Verdict(name, None, ())
         for name, verdict in known.items():
             last_or_none = turn.incidents.get(name, self._incidents.get(name))
-            step = incident.advance(last_or_none, verdict, self.runbook.lifecycle, turn.now, self._began(name))
+            step = incident.advance(
+                last_or_none, verdict, self.runbook.lifecycle, turn.now, self._began(name), known=self._numbers
+            )
             if step.incident is not None and step.incident != last_or_none:
                 self._take(turn, step, "monitor")
 
@@ -539,7 +551,9 @@ class Cycle:
             scenario = self.runbook.scenarios.get(name)
             if not item.open or scenario is None or scenario.vendor is None:
                 continue
-            since = escalation.vendor_since(scenario, item, states, self._verdicts, turn.now)
+            since = escalation.vendor_since(
+                scenario, item, states, self._verdicts, turn.now, maintained=self._maintained
+            )
             if since != item.vendor_since:
                 turn.incidents[name] = replace(item, vendor_since=since)
 
@@ -556,9 +570,11 @@ class Cycle:
             coming = not item.by_hand and escalation.parent_coming(
                 self.runbook, name, states, self._verdicts, item.opened_at + escalation.PARENT_PATIENCE_SECONDS
             )
+            failing = escalation.vendor_failing(scenario, item, states, self._verdicts, self._maintained)
             for page in escalation.due_pages(
-                self.runbook, item, ours, turn.now, recorded=self.recorded, parent_coming=coming
-            ):
+                self.runbook, item, ours, turn.now,
+                recorded=self.recorded, parent_coming=coming, vendor_unsure=failing is None,
+            ):  # fmt: skip
                 labels = page_labels(scenario, item, page, self.config.labels)
                 turn.pages.append(replace(page, labels=labels))
                 turn.events.append(self._event(item.key, "paged", self._paged(page)))
@@ -608,12 +624,15 @@ class Cycle:
         now, ours = turn.now, {**self._past, **{item.key: item for item in turn.incidents.values()}}
         told = {page.incident for page in self._pages}
         calendar, recorded = self.config.calendar, self.recorded
-        next_ = []
+        next_: list[float | None] = []
         for item in ours.values():
             if item.key not in told:
                 continue
             notices = escalation.due_reminders(self.runbook, calendar, item, self._notices, now, recorded=recorded)
-            turn.notices += notices if self._in_sight(item) or not item.open else []
+            if item.open and not self._in_sight(item):
+                next_.append(now)  # what is due waits, and is looked at again at the next moment
+                continue
+            turn.notices += notices
             next_.append(escalation.next_reminder(self.runbook, calendar, item, now, recorded=recorded))
         self._remind_at = min((at for at in next_ if at is not None), default=math.inf)
 
@@ -643,6 +662,15 @@ class Cycle:
     def _event(self, key: str, kind: str, text: str, by: str = "monitor") -> Event:
         self._numbers[key] = self._numbers.get(key, 0) + 1
         return Event(key, self._numbers[key], self._clock.now(), kind, text, by)
+
+    async def _look_at_clock(self) -> None:
+        """Before anything is done by the wall clock: whether it has been set."""
+        await self._take_step(self._steps.step())
+
+    def _by_this_clock(self, result: Result) -> Result:
+        """The result with the time of its beginning by the wall clock as it is now: it may have been set in the run."""
+        at = self._clock.now() - (self._clock.monotonic() - result.mono)
+        return replace(result, at=at) if abs(at - result.at) > STEP_SECONDS else result
 
     async def _take_step(self, seconds: float) -> None:
         """The wall clock was set: move every saved time with it, so that differences stay time that really passed."""

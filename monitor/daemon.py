@@ -56,7 +56,7 @@ class Daemon:
         self._clock, self._systemd = clock or SystemClock(), systemd or Systemd()
         self._load, self._loaded, self._web_config_file = load, loaded, web_config_file
         config = loaded.config
-        self._store = Store(Path(config.store))
+        self._store = Store(Path(config.store), self._clock)
         self._saved = self._store.load()
         self.link_secret = links.kept_secret(Path(config.store).with_name("link-secret"))
         self._runner = Runner(self._clock, keeper=self._store, wake=self._wake, secrets=config.secrets)

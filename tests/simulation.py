@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monitor.clock import Moment
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.probe import Outcome, Result
 from monitor.core.runbook import Runbook
@@ -30,6 +31,7 @@ class FakeClock:
 
     wall: float = 1_795_453_200.0  # 2026-11-23 17:00 UTC
     mono: float = 1000.0
+    boot: str = "one"
 
     def now(self) -> float:
         return self.wall
@@ -39,6 +41,9 @@ class FakeClock:
 
     async def sleep(self, seconds: float) -> None:
         raise AssertionError("nothing in a simulation waits")
+
+    def moment(self) -> Moment:
+        return self.boot, self.mono, self.wall
 
     def advance_to(self, mono: float) -> None:
         self.wall += mono - self.mono
@@ -70,7 +75,7 @@ class Simulation:
 
     def open(self) -> None:
         """Start the daemon's part, from what the store holds."""
-        self.store = Store(self.folder / "state.db")
+        self.store = Store(self.folder / "state.db", self.clock)
         saved = self.store.load()
         self.cycle = Cycle(
             self.config, self.runbook, self.clock, self.store, saved,

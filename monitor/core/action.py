@@ -6,7 +6,7 @@ them an incident allows. What it refuses, it refuses with the reason (`Refused`)
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 
 from monitor.core.incident import Ack, Incident, Origin, State, Step, incident_key, resolved
@@ -125,8 +125,10 @@ VERBS: Mapping[str, type[Action]] = {
 """By the words of the command line and the API."""
 
 
-def open_by_hand(action: Open, last: Incident | None, runbook: Runbook, now: float, by: str) -> Step:
-    """A person opens an incident. A probe that fails later joins it; only a person ends it."""
+def open_by_hand(
+    action: Open, last: Incident | None, runbook: Runbook, now: float, by: str, *, known: Collection[str] = ()
+) -> Step:
+    """A person opens an incident. A probe that fails later joins it; only a person ends it. `known`: taken keys."""
     scenario = runbook.scenarios.get(action.scenario)
     if scenario is None:
         raise Refused(f'there is no scenario "{action.scenario}"; there are {", ".join(runbook.scenarios)}')
@@ -141,7 +143,7 @@ def open_by_hand(action: Open, last: Incident | None, runbook: Runbook, now: flo
     severity = declared.severity if declared else action.severity or worst
     started = now if action.since is None else action.since
     incident = Incident(
-        incident_key(scenario.name, started, last),
+        incident_key(scenario.name, started, {*known, last.key} if last else known),
         scenario.name,
         State.INVESTIGATING,
         severity,
@@ -211,9 +213,8 @@ def _acknowledge(incident: Incident, action: Acknowledge, now: float, by: str) -
 def _identify(incident: Incident, action: Identify, now: float) -> Step:
     if incident.state is State.MONITORING:
         raise Refused(f"{incident.key} is being monitored already; write a note")
-    identified = replace(
-        incident, state=State.IDENTIFIED, cause=_said(action.text, "what was identified"), updated_at=now
-    )
+    cause = _said(action.text, "what was identified")
+    identified = replace(incident, state=State.IDENTIFIED, cause=cause, identified_at=now, updated_at=now)
     return Step(identified, (("identified", action.text),), update=True)
 
 
@@ -255,6 +256,8 @@ def _declare(incident: Incident, action: Declare, scenario: Scenario | None, now
     if incident.declared_at is not None:
         raise Refused(f"{incident.key} is declared already")
     moved = replace(incident, declared_at=now, by_hand=True, evidence=declared.evidence_hold, updated_at=now)
+    if incident.state is State.MONITORING:  # that its rules are clear proves nothing any more
+        moved = replace(moved, state=State.INVESTIGATING, mitigated_at=None)
     if declared.severity < incident.severity:
         moved = moved.takes(declared.severity, now, by)
     return Step(moved, (("declared", f"{moved.severity}: {why}"),), update=True)

@@ -8,7 +8,7 @@ other: the runbook says "not resolved". Readings of the runbook: its severity ta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import time
 
@@ -56,10 +56,18 @@ def steps_of(book: Runbook, incident: Incident, pages: Iterable[Page], *, record
 
 
 def due_pages(
-    book: Runbook, incident: Incident, pages: Iterable[Page], now: float, *, recorded: bool, parent_coming: bool
+    book: Runbook,
+    incident: Incident,
+    pages: Iterable[Page],
+    now: float,
+    *,
+    recorded: bool,
+    parent_coming: bool,
+    vendor_unsure: bool = False,
 ) -> list[Page]:
     """The pages that are due now and were not fired in this opening. Their labels are not filled in yet.
 
+    `vendor_unsure`: it is not known whether what the vendor answers for fails, so its page waits; its clock runs.
     What was fired at this severity or a worse one is not fired again: a step down tells nobody, and a step up tells
     everybody once more who has been told before.
     """
@@ -75,7 +83,7 @@ def due_pages(
             due_at=max(step.at, taken_at), fired_at=now,
         )
         for step in steps_of(book, incident, ours, recorded=recorded)
-        if step.at <= now and not _fired(step, incident, ours)
+        if step.at <= now and not _fired(step, incident, ours) and not (vendor_unsure and step.level == "L4")
     ]  # fmt: skip
 
 
@@ -93,17 +101,37 @@ def vendor_since(
     probes: Mapping[str, ProbeState],
     verdicts: Mapping[str, Verdict],
     now: float,
+    *,
+    maintained: Collection[str] = (),
 ) -> float | None:
     """Since when what the vendor answers for has failed. While that is not known, and through a relapse, it stays."""
-    vendor, verdict = scenario.vendor, verdicts[scenario.name]
-    if vendor is None or not incident.open:
+    if scenario.vendor is None or not incident.open:
         return None
-    terms = [truth(term, probes, verdicts) for term in vendor.when]
-    failing = True in terms if terms else verdict.severity is not None or incident.by_hand
+    failing = vendor_failing(scenario, incident, probes, verdicts, maintained)
     if failing:
         return now if incident.vendor_since is None else incident.vendor_since
-    unknown = None in terms if terms else verdict.unknown
-    return incident.vendor_since if unknown or incident.state is State.MONITORING else None
+    return incident.vendor_since if failing is None or incident.state is State.MONITORING else None
+
+
+def vendor_failing(
+    scenario: Scenario,
+    incident: Incident,
+    probes: Mapping[str, ProbeState],
+    verdicts: Mapping[str, Verdict],
+    maintained: Collection[str] = (),
+) -> bool | None:
+    """Whether what the vendor answers for fails; None where that cannot be told, or is under maintenance."""
+    verdict = verdicts[scenario.name]
+    if scenario.vendor is None or not scenario.vendor.when:
+        failing = verdict.severity is not None or incident.by_hand
+        return True if failing else None if verdict.unknown else False
+    everything = f"scenario:{scenario.name}" in maintained
+    terms = [
+        None if held and (everything or term.name in maintained) else held
+        for term in scenario.vendor.when
+        for held in [truth(term, probes, verdicts)]
+    ]
+    return True if True in terms else None if None in terms else False
 
 
 def _speaks(incident: Incident) -> bool:
@@ -164,11 +192,11 @@ def response_due(book: Runbook, incident: Incident) -> float | None:
     """When somebody must have answered: the earliest deadline over the severities held; None once somebody has."""
     if incident.acknowledged or not incident.open:
         return None
-    seen = incident.ack.severity if incident.ack else None
+    ack = incident.ack
     dues = [
         taken.at + book.severities[taken.severity].respond
         for taken in incident.stays
-        if seen is None or taken.severity < seen
+        if ack is None or (taken.severity < ack.severity and taken.at >= ack.at)  # what was answered stays answered
     ]
     return min(dues, default=None)
 
@@ -240,8 +268,7 @@ def _reminders(
         found["undo"] = [incident.resolved_at]
     due = review_due(book, calendar, incident)
     if due is not None and incident.reviewed_at is None:
-        last = due + REVIEW_REMINDERS_DAYS * 86400.0
-        found["review"] = calendar.mornings(due - 86400.0, min(now + 7 * 86400.0, last))
+        found["review"] = calendar.mornings(due - 86400.0, due + REVIEW_REMINDERS_DAYS * 86400.0)
     return found
 
 

@@ -7,10 +7,11 @@ it too (`shift`), so that a difference of two of them is always time that really
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from enum import StrEnum
+from itertools import chain, count
 
 from monitor.core.runbook import Lifecycle, Severity
 from monitor.core.severity import Verdict
@@ -86,6 +87,7 @@ class Incident:
     vendor_since: float | None = None  # since when what its vendor answers for has failed
     impact: str = ""  # a person's words in the place of the scenario's
     cause: str = ""  # what a person has identified
+    identified_at: float | None = None  # in this opening
     mitigated_at: float | None = None  # since when all its rules have been clear
     resolved_at: float | None = None
     relapsed_at: tuple[float, ...] = ()
@@ -193,10 +195,18 @@ class Began:
 UNTOLD = Began()
 
 
-def advance(last: Incident | None, verdict: Verdict, lifecycle: Lifecycle, now: float, began: Began = UNTOLD) -> Step:
-    """What this moment makes of a scenario whose newest incident is `last`."""
+def advance(
+    last: Incident | None,
+    verdict: Verdict,
+    lifecycle: Lifecycle,
+    now: float,
+    began: Began = UNTOLD,
+    *,
+    known: Collection[str] = (),
+) -> Step:
+    """What this moment makes of a scenario whose newest incident is `last`. `known`: the keys that are taken."""
     if last is None or not last.open:
-        return _open(last, verdict, lifecycle, now, began)
+        return _open(last, verdict, lifecycle, now, began, known=known)
     if verdict.severity is not None:
         return _still_failing(last, verdict, verdict.severity, now)
     if verdict.unknown or last.by_hand:
@@ -231,15 +241,22 @@ def next_change(incident: Incident, lifecycle: Lifecycle) -> float | None:
     return incident.mitigated_at + monitoring_seconds(incident, lifecycle)
 
 
-def incident_key(scenario: str, started: float, last: Incident | None) -> str:
-    """`redis-20261123-1702`: the scenario and the UTC minute of its start; -2, -3 ... if `last` has that one."""
-    key = f"{scenario}-{datetime.fromtimestamp(started, UTC):%Y%m%d-%H%M}"
-    if last and last.key.startswith(key):
-        return f"{key}-{int(last.key[len(key) + 1 :] or 1) + 1}"
-    return key
+def incident_key(scenario: str, started: float, known: Collection[str]) -> str:
+    """`redis-20261123-1702`: the scenario and the UTC minute of its start; -2, -3 ... if that one is taken."""
+    plain = f"{scenario}-{datetime.fromtimestamp(started, UTC):%Y%m%d-%H%M}"
+    numbered = (f"{plain}-{number}" for number in count(2))
+    return next(key for key in chain([plain], numbered) if key not in known)
 
 
-def _open(last: Incident | None, verdict: Verdict, lifecycle: Lifecycle, now: float, began: Began) -> Step:
+def _open(
+    last: Incident | None,
+    verdict: Verdict,
+    lifecycle: Lifecycle,
+    now: float,
+    began: Began,
+    *,
+    known: Collection[str],
+) -> Step:
     severity = verdict.severity
     if last is not None and last.overridden is not None:
         if verdict.clear:
@@ -265,6 +282,7 @@ def _open(last: Incident | None, verdict: Verdict, lifecycle: Lifecycle, now: fl
             customer_impact_at=None,
             declared_at=None,
             vendor_since=None,
+            identified_at=None,
             mitigated_at=None,
             resolved_at=None,
             updated_at=now,
@@ -275,7 +293,7 @@ def _open(last: Incident | None, verdict: Verdict, lifecycle: Lifecycle, now: fl
         return Step(reopened, (("reopened", f"{severity}: {because}"),))
     started = now if began.started_at is None else min(began.started_at, now)
     incident = Incident(
-        incident_key(verdict.scenario, started, last),
+        incident_key(verdict.scenario, started, {*known, last.key} if last else known),
         verdict.scenario,
         State.INVESTIGATING,
         severity,
@@ -296,7 +314,7 @@ def _still_failing(last: Incident, verdict: Verdict, severity: Severity, now: fl
     incident, events, update = last, [], False
     because = ", ".join(verdict.because)
     if last.state is State.MONITORING:
-        back = State.IDENTIFIED if last.cause else State.INVESTIGATING
+        back = State.INVESTIGATING if last.identified_at is None else State.IDENTIFIED
         relapsed_at = (*last.relapsed_at, now)
         incident = replace(incident, state=back, mitigated_at=None, relapsed_at=relapsed_at, updated_at=now)
         events.append(("relapsed", f"{severity}: {because}"))

@@ -114,9 +114,7 @@ class Generation:
     def set_offset(self, offset: int) -> None:
         """Take a place in the file without having read what is before it; the beginning, if it was just cut."""
         length = min(ANCHOR_BYTES, offset)
-        place = msgspec.structs.replace(
-            self.place, offset=offset, anchor=os.pread(self.fd, length, offset - length)
-        )
+        place = msgspec.structs.replace(self.place, offset=offset, anchor=os.pread(self.fd, length, offset - length))
         if len(place.anchor) == length and self.holds(place):
             self.place = place
 
@@ -583,7 +581,6 @@ class Follower:
                 if rest:
                     return rest
         return _unpack(file, None) if packed else file
-
 
     def _is_copy(self, head: bytes, size: int, generation: Generation) -> bool:
         """Whether a file of this beginning and size is a copy of one that we hold and will read, or may be one."""

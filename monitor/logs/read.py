@@ -94,7 +94,9 @@ def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | N
     head = os.pread(fd, HEAD_BYTES, 0) if len(ask.head) < HEAD_BYTES else ask.head
     # Cut and filled anew while it was read? Then what was read is a mixture, and counts for nothing.
     if first is None:
-        return Answer(offset=ask.offset, moved=not _is_anchored(fd, ask), head=ask.head, anchor=ask.anchor, skip=ask.skip)
+        return Answer(
+            offset=ask.offset, moved=not _is_anchored(fd, ask), head=ask.head, anchor=ask.anchor, skip=ask.skip
+        )
     if os.pread(fd, len(first), ask.offset) != first:
         return Answer(offset=ask.offset, moved=True)
     return Answer(offset=reader.offset, skip=reader.skip, head=head, anchor=reader.anchor, delta=delta)

@@ -122,7 +122,12 @@ class Worker:
         if before:
             last_event = before.delta.last_event
             ask = replace(
-                ask, offset=before.offset, head=before.head, anchor=before.anchor, skip=before.skip, last_event=last_event
+                ask,
+                offset=before.offset,
+                head=before.head,
+                anchor=before.anchor,
+                skip=before.skip,
+                last_event=last_event,
             )
         answer = self.ask(fd, replace(ask, lines=1, hostile=True), BLOCK_SECONDS)
         if before and not answer.moved:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import fcntl
+import itertools
 import os
 import queue
 import sqlite3
@@ -23,7 +24,7 @@ from typing import Any
 import msgspec
 import structlog
 
-from monitor.clock import moment
+from monitor.clock import Clock, Moment, SystemClock
 from monitor.core.history import Bucket, News, Past
 from monitor.core.incident import Event, Incident, Notice, NoticeKind, Page
 from monitor.core.level import ProbeState
@@ -77,7 +78,7 @@ class Saved:
     windows: tuple[Window, ...] = ()  # maintenance that somebody began and that is not over
     opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
     numbers: Mapping[str, int] = field(default_factory=dict)  # how many events each incident's timeline has
-    seen: tuple[str, float, float] | None = None  # (boot id, seconds since boot, wall) at the last commit
+    seen: Moment | None = None  # when the last of it was decided
     empty: bool = True  # nothing was ever saved here
 
 
@@ -111,8 +112,9 @@ Statement = tuple[str, tuple[Any, ...]]
 class Store:
     """The one writer. `load` once, then `save` from the event loop."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock | None = None) -> None:
         self.path = path
+        self._clock = clock or SystemClock()
         self.error = ""  # in words, while the file cannot be written
         self._tidied = -TIDY_SECONDS
         self._lock = _take_lock(path)
@@ -127,7 +129,7 @@ class Store:
 
     def load(self) -> Saved:
         """All that was saved. To be called before the first `save`."""
-        return _load(self._db)
+        return _load(self._db, self._clock.now())
 
     def resource(self, key: str) -> bytes | None:
         """What a resource saved last under this key."""
@@ -155,7 +157,10 @@ class Store:
 
         A transition is committed at once; other changes are grouped first. What could not be committed is tried again.
         """
-        return self._put(_Batch(_statements(changes), asyncio.get_running_loop(), urgent=changes.transition))
+        statements = _statements(changes)
+        if statements:  # with the time at which this was decided, not written: no step of the clock since is in it yet
+            statements["seen",] = (_META, ("seen", _encode(self._clock.moment())))
+        return self._put(_Batch(statements, asyncio.get_running_loop(), urgent=changes.transition))
 
     async def save_resource(self, key: str, state: bytes) -> None:
         """Keep what a resource must know after a restart; returns once it is committed."""
@@ -197,7 +202,7 @@ class Store:
             return
         self._tidied = monotonic()
         try:
-            forget(self._db, moment()[2])
+            forget(self._db, self._clock.now())
         except sqlite3.Error as error:
             log.warning("store_not_tidied", file=str(self.path), error=str(error))
 
@@ -244,7 +249,6 @@ class Store:
         try:
             for sql, values in pending.values():
                 self._db.execute(sql, values)
-            self._db.execute(_META, ("seen", _encode(moment())))
             self._db.execute("COMMIT")
         except BaseException:
             if self._db.in_transaction:
@@ -325,7 +329,7 @@ def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
     db = _read_only(path)
     try:
         _check_version(db, path)
-        saved = _load(db)
+        saved = _load(db, SystemClock().now())
         return saved, {incident.key: _events(db, incident.key) for incident in saved.incidents}
     except sqlite3.Error as error:
         raise StoreError(f"{path}: {error}") from error
@@ -412,9 +416,8 @@ def _check_version(db: sqlite3.Connection, path: Path, *, oldest: int = schema.V
         )
 
 
-def _load(db: sqlite3.Connection) -> Saved:
-    since = moment()[2] - AT_HAND_SECONDS
-    incidents = _incidents(db, since)
+def _load(db: sqlite3.Connection, now: float) -> Saved:
+    incidents = _incidents(db, now - AT_HAND_SECONDS)
     known = {incident.key for incident in incidents}
     pages = tuple(
         Page(incident, opening, Severity(severity), level, vendor, attempt, _decode(labels, dict[str, str]), *times)
@@ -443,17 +446,18 @@ def _load(db: sqlite3.Connection) -> Saved:
             "SELECT name, target, state, cursor, tally, result FROM probe"
         )
     }  # fmt: skip
-    seen = db.execute("SELECT value FROM meta WHERE key = 'seen'").fetchone()
+    row = db.execute("SELECT value FROM meta WHERE key = 'seen'").fetchone()
+    seen = _decode(row[0], Moment) if row else None
     return Saved(
         probes,
         {(scenario, key): since for scenario, key, since in db.execute("SELECT scenario, key, since FROM rule")},
         incidents,
         pages,
         notices,
-        _windows(db, moment()[2]),
+        _windows(db, min(now, seen[2]) if seen else now),  # by the clock it was saved by: it may have been set since
         {(name, Severity(severity)): count for name, severity, count in db.execute("SELECT * FROM opened")},
         dict(db.execute("SELECT incident, max(number) FROM event GROUP BY incident")),
-        _decode(seen[0], tuple[str, float, float]) if seen else None,
+        seen,
         empty=seen is None,
     )
 
@@ -522,13 +526,16 @@ _OPENED = "INSERT OR REPLACE INTO opened (scenario, severity, count) VALUES (?, 
 _RESOURCE = "INSERT OR REPLACE INTO resource (key, state) VALUES (?, ?)"
 
 
+_SHIFTS = itertools.count()  # two steps of the clock are two, also where they wait for the disk together
+
+
 def _statements(changes: Changes) -> dict[Key, Statement]:
     return dict(_rows(changes))
 
 
 def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
     if changes.shift_seconds:
-        yield ("shift", changes.shift_seconds), ("UPDATE event SET at = at + ?", (changes.shift_seconds,))
+        yield ("shift", next(_SHIFTS)), ("UPDATE event SET at = at + ?", (changes.shift_seconds,))
     for name in changes.gone:
         yield ("probe", name), ("DELETE FROM probe WHERE name = ?", (name,))
         yield ("runs", name), ("DELETE FROM run WHERE probe = ?", (name,))

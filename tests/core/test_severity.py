@@ -181,9 +181,10 @@ def test_a_failure_soon_after_resolving_reopens_the_same_incident() -> None:
 
 
 def test_several_incidents_within_a_minute_have_names_of_their_own() -> None:
-    keys, last = [], None
+    keys: list[str] = []
+    last = None
     for second in (0, 10, 20):
-        last = incident.advance(last, verdict(P2), Lifecycle(0, 0), 1795453320.0 + second).incident
+        last = incident.advance(last, verdict(P2), Lifecycle(0, 0), 1795453320.0 + second, known=set(keys)).incident
         assert last is not None
         keys.append(last.key)
         last = replace(last, state=State.RESOLVED, resolved_at=last.opened_at)
