@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
+from typing import TypeVar
 
 import structlog
 from pydantic import SecretStr
@@ -19,16 +20,19 @@ from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SEC
 from monitor.alerting.pages import page_words
 from monitor.clock import Clock, SystemClock
 from monitor.core import history
+from monitor.core.action import Action, Open
 from monitor.core.config import ProbeConfig
 from monitor.core.history import Bucket, Past
-from monitor.core.incident import Page
+from monitor.core.incident import Incident, Page
 from monitor.core.loading import Loaded
+from monitor.core.maintenance import Window
+from monitor.core.request import Maintenance
 from monitor.core.schedule import first_delay, missed, next_run
 from monitor.core.snapshot import MonitorView, Snapshot
 from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
-from monitor.store import Store
+from monitor.store import Record, Store, incidents_since, record
 from monitor.systemd import ALIVE, READY, STOPPING, Systemd
 from monitor.web import ReloadReport
 
@@ -42,6 +46,7 @@ ADOPTION_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
 WATCHDOG_LABELS = {"alertname": "PortalMonitorWatchdog", "kind": "watchdog", "source": "push"}
 
+T = TypeVar("T")
 Load = Callable[[], Loaded]
 """Reads the configuration files anew; raises ConfigError."""
 
@@ -162,6 +167,34 @@ class Daemon:
             self._systemd.tell(READY)
             log.info("reloaded", added=report.added, changed=report.changed, removed=report.removed)
             return report
+
+    def record(self, key: str) -> Record | None:
+        """All that is kept of one incident, however old; None if there is none. Reads the disk. StoreError if it cannot."""
+        return record(self._store.path, key)
+
+    def incidents_since(self, since: float) -> tuple[Incident, ...]:
+        """Every incident that is open or was resolved after `since`; oldest first. Reads the disk, likewise."""
+        return incidents_since(self._store.path, since)
+
+    async def act(self, key: str, what: Action, by: str) -> Incident:
+        """Somebody does something to an incident; what became of it. Refused if it does not allow it."""
+        return self._after(await self._cycle.act(key, what, by))
+
+    async def open(self, what: Open, by: str) -> Incident:
+        """Somebody reports an incident. Refused if one is open, or if there is no such scenario."""
+        return self._after(await self._cycle.open(what, by))
+
+    async def begin_maintenance(self, what: Maintenance, by: str) -> Window:
+        """Hold incidents for a while. Refused if it is not known of what."""
+        return self._after(await self._cycle.begin_maintenance(what.of, what.seconds, what.reason, by))
+
+    async def end_maintenance(self, key: str) -> Window:
+        """Maintenance is over before its time. Refused if none of this key is on."""
+        return self._after(await self._cycle.end_maintenance(key))
+
+    def _after(self, what: T) -> T:
+        self._tell_news()
+        return what
 
     # --- loops --------------------------------------------------------------------------------------------------------
 
@@ -292,6 +325,7 @@ class Daemon:
             schedule_lag_seconds=self._schedule_lag,
             store_error=self._store.error,
         )
+        told = self._cycle.told()
         return Snapshot(
             self._clock.now(),
             self._cycle.config,
@@ -299,9 +333,14 @@ class Daemon:
             monitor,
             self._cycle.probe_views(),
             self._cycle.scenario_views(),
-            self._cycle.incidents(),
+            told.incidents,
             self._cycle.pages(),
             (*self._runner.families(), *self._notifier.families()),
+            tuple(page for page in told.pages if page.ended_at is not None),
+            told.notices,
+            self._cycle.verdicts(),
+            self._cycle.windows(),
+            self._cycle.recorded,
         )
 
     # --- signals ------------------------------------------------------------------------------------------------------

@@ -106,11 +106,13 @@ class Daemon:
             self.process = None
 
     def get(self, route: str) -> httpx.Response:
-        return httpx.get(f"http://127.0.0.1:{self.port}{route}", timeout=5, trust_env=False)
+        return httpx.get(f"http://127.0.0.1:{self.port}{route}", timeout=5, trust_env=False, verify=False)
 
-    def post(self, route: str, *, token: bool = True) -> httpx.Response:
+    def post(self, route: str, *, token: bool = True, method: str = "POST", **more: Any) -> httpx.Response:
         headers = {"Authorization": f"Bearer {(self.folder / 'token').read_text().strip()}"} if token else {}
-        return httpx.post(f"http://127.0.0.1:{self.port}{route}", headers=headers, timeout=10, trust_env=False)
+        headers |= more.pop("headers", {})
+        url = f"http://127.0.0.1:{self.port}{route}"
+        return httpx.request(method, url, headers=headers, timeout=10, trust_env=False, verify=False, **more)
 
     def probe(self, name: str) -> dict[str, Any]:
         return next(item for item in self.status()["probes"] if item["name"] == name)

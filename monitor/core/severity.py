@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitor.core.level import RUN, ProbeState
 from monitor.core.runbook import Level, Rule, Runbook, Severity, Term
@@ -26,6 +26,7 @@ class RuleVerdict:
     matured: bool
     because: tuple[str, ...] = ()  # the terms that hold
     maintained: bool = False  # it would hold, were it not for maintenance
+    terms: Mapping[str, bool | None] = field(default_factory=dict)  # whether each counts; None: not known, or kept back
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,7 +170,7 @@ def _judge(
     holds = joined(counted.values())
     because = tuple(text for text, held in counted.items() if held)
     matured = bool(holds) and due is not None and now >= due
-    return RuleVerdict(rule, holds, began, due, matured, because, maintained=bool(truly) and not holds)
+    return RuleVerdict(rule, holds, began, due, matured, because, bool(truly) and not holds, counted)
 
 
 def _any(terms: Collection[bool | None]) -> bool | None:

@@ -7,9 +7,11 @@ from dataclasses import dataclass, field
 
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.history import Past
-from monitor.core.incident import Incident, Page
+from monitor.core.incident import Incident, Notice, Page
+from monitor.core.maintenance import Window
 from monitor.core.probe import Family, Result
 from monitor.core.runbook import Level, Runbook, Severity
+from monitor.core.severity import Verdict
 
 DURATION_EDGES = (0.005, 0.025, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 """Upper edges, in seconds, of the histogram of run durations (a last bucket, +Inf, follows)."""
@@ -81,3 +83,8 @@ class Snapshot:
     incidents: tuple[Incident, ...] = ()  # open ones first, then those resolved lately
     pages: tuple[Page, ...] = ()  # open ones
     families: tuple[Family, ...] = ()  # of resources (followed logs) and of the notifier
+    ended_pages: tuple[Page, ...] = ()  # of the same incidents
+    notices: tuple[Notice, ...] = ()  # likewise
+    verdicts: Mapping[str, Verdict] = field(default_factory=dict)  # what the rules say, by scenario
+    windows: tuple[Window, ...] = ()  # maintenance that is on
+    recorded: bool = False  # a way to acknowledge is in use

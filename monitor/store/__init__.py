@@ -3,6 +3,7 @@
 from monitor.store.sqlite import (
     Changes,
     Locked,
+    Record,
     Saved,
     SavedProbe,
     Store,
@@ -11,11 +12,13 @@ from monitor.store.sqlite import (
     buckets,
     incidents_since,
     read,
+    record,
 )
 
 __all__ = [
     "Changes",
     "Locked",
+    "Record",
     "Saved",
     "SavedProbe",
     "Store",
@@ -24,4 +27,5 @@ __all__ = [
     "buckets",
     "incidents_since",
     "read",
+    "record",
 ]

@@ -105,6 +105,16 @@ class Changes:
         return bool(told or self.resources or self.shift_seconds)
 
 
+@dataclass(frozen=True, slots=True)
+class Record:
+    """All that is kept of one incident."""
+
+    incident: Incident
+    pages: tuple[Page, ...] = ()  # oldest first, like all of these
+    notices: tuple[Notice, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
 Key = tuple[Any, ...]
 Statement = tuple[str, tuple[Any, ...]]
 
@@ -322,6 +332,24 @@ def incidents_since(path: Path, since: float) -> tuple[Incident, ...]:
         db.close()
 
 
+def record(path: Path, key: str) -> Record | None:
+    """All that is kept of one incident, however old; None if there is none. StoreError if there is no store."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
+    db = _read_only(path)
+    try:
+        _check_version(db, path)
+        row = db.execute("SELECT facts FROM incident WHERE key = ?", (key,)).fetchone()
+        if row is None:
+            return None
+        pages, notices = _pages(db, " WHERE incident = ?", (key,)), _notices(db, " WHERE incident = ?", (key,))
+        return Record(_decode(row[0], Incident), tuple(pages), tuple(notices), tuple(_events(db, key)))
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
 def read(path: Path) -> tuple[Saved, dict[str, list[Event]]]:
     """What a store holds, and the timelines, while its daemon is down or someone else's. StoreError if there is none."""
     if not path.exists():
@@ -419,24 +447,8 @@ def _check_version(db: sqlite3.Connection, path: Path, *, oldest: int = schema.V
 def _load(db: sqlite3.Connection, now: float) -> Saved:
     incidents = _incidents(db, now - AT_HAND_SECONDS)
     known = {incident.key for incident in incidents}
-    pages = tuple(
-        Page(incident, opening, Severity(severity), level, vendor, attempt, _decode(labels, dict[str, str]), *times)
-        for incident, opening, severity, level, vendor, attempt, labels, *times in db.execute(
-            "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at,"
-            " fell_back_at FROM page ORDER BY fired_at"
-        )
-        if incident in known
-    )
-    notices = tuple(
-        Notice(
-            incident, NoticeKind(kind), key, number, _decode(labels, dict[str, str]), _decode(words, dict[str, str]),
-            *times,
-        )
-        for incident, kind, key, number, labels, words, *times in db.execute(
-            "SELECT incident, kind, key, number, labels, words, due_at, fired_at, ended_at FROM notice ORDER BY fired_at"
-        )
-        if incident in known
-    )  # fmt: skip
+    pages = tuple(page for page in _pages(db) if page.incident in known)
+    notices = tuple(notice for notice in _notices(db) if notice.incident in known)
     probes = {
         name: SavedProbe(
             target, _decode(state, ProbeState), _decode(cursor, Any), _decode(tally, Tally), _last_result(result),
@@ -468,6 +480,33 @@ def _incidents(db: sqlite3.Connection, since: float) -> tuple[Incident, ...]:
         "SELECT facts FROM incident WHERE resolved_at IS NULL OR resolved_at > ? ORDER BY started_at, key", (since,)
     )
     return tuple(_decode(facts, Incident) for (facts,) in rows)
+
+
+def _pages(db: sqlite3.Connection, where: str = "", values: tuple[str, ...] = ()) -> list[Page]:
+    rows = db.execute(
+        "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at,"  # noqa: S608
+        f" fell_back_at FROM page{where} ORDER BY fired_at",
+        values,
+    )
+    return [
+        Page(incident, opening, Severity(severity), level, vendor, attempt, _decode(labels, dict[str, str]), *times)
+        for incident, opening, severity, level, vendor, attempt, labels, *times in rows
+    ]
+
+
+def _notices(db: sqlite3.Connection, where: str = "", values: tuple[str, ...] = ()) -> list[Notice]:
+    rows = db.execute(
+        "SELECT incident, kind, key, number, labels, words, due_at, fired_at, ended_at"  # noqa: S608 (our own text)
+        f" FROM notice{where} ORDER BY fired_at",
+        values,
+    )
+    return [
+        Notice(
+            incident, NoticeKind(kind), key, number, _decode(labels, dict[str, str]), _decode(words, dict[str, str]),
+            *times,
+        )
+        for incident, kind, key, number, labels, words, *times in rows
+    ]  # fmt: skip
 
 
 def _windows(db: sqlite3.Connection, now: float) -> tuple[Window, ...]:

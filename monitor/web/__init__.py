@@ -6,10 +6,17 @@ Light to import: the server and the framework are imported when there is somethi
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
+from monitor.core.action import Action, Open
 from monitor.core.history import Bucket
+from monitor.core.incident import Incident
+from monitor.core.maintenance import Window
+from monitor.core.request import Maintenance
 from monitor.core.snapshot import Snapshot
+
+if TYPE_CHECKING:
+    from monitor.store import Record
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,3 +47,21 @@ class Source(Protocol):
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again and take it, or change nothing and say why."""
+
+    def record(self, key: str) -> Record | None:
+        """All that is kept of one incident, however old; None if there is none. Reads the disk. StoreError if it cannot."""
+
+    def incidents_since(self, since: float) -> tuple[Incident, ...]:
+        """Every incident that is open or was resolved after `since`; oldest first. Reads the disk, likewise."""
+
+    async def act(self, key: str, what: Action, by: str) -> Incident:
+        """Somebody does something to an incident; what became of it. Refused if it does not allow it."""
+
+    async def open(self, what: Open, by: str) -> Incident:
+        """Somebody reports an incident. Refused if one is open, or if there is no such scenario."""
+
+    async def begin_maintenance(self, what: Maintenance, by: str) -> Window:
+        """Hold incidents for a while. Refused if it is not known of what."""
+
+    async def end_maintenance(self, key: str) -> Window:
+        """Maintenance is over before its time. Refused if none of this key is on."""

@@ -7,18 +7,15 @@ that is not there is not mistaken for a measured one.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from typing_extensions import TypedDict
 
 from monitor.core.condition import Condition
-from monitor.core.incident import Incident, Page
 from monitor.core.probe import Value
-from monitor.core.runbook import Scenario
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
 from monitor.core.words import advice, clean, iso
-from monitor.web.words import impact, title
+from monitor.web.incidents import IncidentJson, incident_json, when
 
 Number = float | dict[str, float]
 
@@ -64,40 +61,6 @@ class ProbeJson(TypedDict):
     needs: list[str]
     interval_seconds: float
     waited_seconds: float | None
-
-
-class PageJson(TypedDict):
-    """One page of an incident: who was told when."""
-
-    severity: str
-    escalation_level: str
-    vendor: str
-    attempt: int
-    due_at: str
-    fired_at: str
-    ended_at: str | None
-
-
-class IncidentJson(TypedDict):
-    """One incident, open or resolved lately. `started_at` is the first failing sample, `opened_at` this opening."""
-
-    key: str
-    scenario: str
-    title: str
-    impact: str
-    state: str
-    severity: str
-    peak: str
-    started_at: str
-    opened_at: str
-    opening: int
-    parent: str | None
-    why: list[str]
-    mitigated_at: str | None
-    resolved_at: str | None
-    relapses: int
-    escalation_level: int
-    pages: list[PageJson]
 
 
 class MonitorJson(TypedDict):
@@ -149,11 +112,11 @@ def probe_json(view: ProbeView, secrets: Iterable[str] = ()) -> ProbeJson:
         "level": str(view.level),
         "reason": view.reason or (result.reason if result else ""),
         "advice": advice(view),
-        "at": _when(result.at if result else None),
+        "at": when(result.at if result else None),
         "duration_seconds": result.duration_seconds if result else None,
         "measurements": measurements_json(result.measurements if result else {}),
-        "since": _when(view.since),
-        "last_success_at": _when(view.last_success_at),
+        "since": when(view.since),
+        "last_success_at": when(view.last_success_at),
         "unconfirmed": view.unconfirmed,
         "whys": {why: str(level) for why, level in view.whys.items()},
         "run_reason": result.reason if result else "",
@@ -182,31 +145,6 @@ def measurements_json(measurements: Mapping[str, Value]) -> dict[str, Number]:
     return found
 
 
-def incident_json(
-    incident: Incident, scenario: Scenario | None, pages: Sequence[Page] = (), escalation_level: int = 0
-) -> IncidentJson:
-    """One incident; `scenario` is None where the runbook no longer has it, `pages` are those of any incident."""
-    return {
-        "key": incident.key,
-        "scenario": incident.scenario,
-        "title": scenario.title if scenario else incident.scenario,
-        "impact": scenario.impact if scenario else "",
-        "state": str(incident.state),
-        "severity": str(incident.severity),
-        "peak": str(incident.peak),
-        "started_at": iso(incident.started_at),
-        "opened_at": iso(incident.opened_at),
-        "opening": incident.opening,
-        "parent": incident.parent,
-        "why": list(incident.why),
-        "mitigated_at": _when(incident.mitigated_at),
-        "resolved_at": _when(incident.resolved_at),
-        "relapses": incident.relapses,
-        "escalation_level": escalation_level,
-        "pages": [_page(page) for page in pages if page.incident == incident.key],
-    }
-
-
 def monitor_json(monitor: MonitorView) -> MonitorJson:
     """The daemon about itself."""
     return {
@@ -228,7 +166,7 @@ def probes_json(snapshot: Snapshot) -> list[ProbeJson]:
 
 def incidents_json(snapshot: Snapshot) -> list[IncidentJson]:
     """Open incidents first, then those resolved lately; texts with their live values."""
-    return [live_incident_json(incident, snapshot) for incident in snapshot.incidents]
+    return [incident_json(incident, snapshot) for incident in snapshot.incidents]
 
 
 def status_json(snapshot: Snapshot) -> StatusJson:
@@ -239,14 +177,6 @@ def status_json(snapshot: Snapshot) -> StatusJson:
         "incidents": incidents_json(snapshot),
         "monitor": monitor_json(snapshot.monitor),
     }
-
-
-def live_incident_json(incident: Incident, snapshot: Snapshot) -> IncidentJson:
-    """One incident of the snapshot, its texts with their live values."""
-    view = snapshot.scenarios.get(incident.scenario)
-    level = view.escalation_level if view and view.incident and view.incident.key == incident.key else 0
-    found = incident_json(incident, snapshot.runbook.scenarios.get(incident.scenario), snapshot.pages, level)
-    return {**found, "title": title(incident, snapshot), "impact": impact(incident, snapshot)}
 
 
 def _condition(condition: Condition, level: str, view: ProbeView) -> ConditionJson:
@@ -261,93 +191,5 @@ def _condition(condition: Condition, level: str, view: ProbeView) -> ConditionJs
     }
 
 
-def _page(page: Page) -> PageJson:
-    return {
-        "severity": str(page.severity),
-        "escalation_level": page.escalation_level,
-        "vendor": page.vendor,
-        "attempt": page.attempt,
-        "due_at": iso(page.due_at),
-        "fired_at": iso(page.fired_at),
-        "ended_at": _when(page.ended_at),
-    }
-
-
-def _when(at: float | None) -> str | None:
-    return None if at is None else iso(at)
-
-
 def _finite(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def openapi(version: str) -> dict[str, Any]:
-    """The OpenAPI 3.1 document of the API; its schemas are the types above."""
-    from pydantic import TypeAdapter
-    from pydantic.json_schema import JsonSchemaMode
-
-    mode: JsonSchemaMode = "serialization"
-    shapes = (ProbeJson, IncidentJson, StatusJson, ReloadJson, ErrorJson)
-    _, schema = TypeAdapter.json_schemas(
-        [(shape.__name__, mode, TypeAdapter(shape)) for shape in shapes], ref_template="#/components/schemas/{model}"
-    )
-    name = {"name": "name", "in": "path", "required": True, "schema": {"type": "string"}}
-    probes = {"type": "array", "items": _ref("ProbeJson")}
-    incidents = {"type": "array", "items": _ref("IncidentJson")}
-    return {
-        "openapi": "3.1.0",
-        "info": {"title": "portal-monitor", "version": version},
-        "paths": {
-            "/api/v1/status": {"get": _operation("Everything at one moment", {"200": _ref("StatusJson")})},
-            "/api/v1/probes": {"get": _operation("Every probe", {"200": probes})},
-            "/api/v1/probes/{name}": {
-                "parameters": [name],
-                "get": _operation("One probe", {"200": _ref("ProbeJson"), "404": _ref("ErrorJson")}),
-            },
-            "/api/v1/incidents": {"get": _operation("Open incidents, and those resolved lately", {"200": incidents})},
-            "/api/v1/incidents/{key}": {
-                "parameters": [{**name, "name": "key"}],
-                "get": _operation("One incident", {"200": _ref("IncidentJson"), "404": _ref("ErrorJson")}),
-            },
-            "/-/reload": {
-                "post": _operation(
-                    "Read the configuration again",
-                    {
-                        "200": _ref("ReloadJson"),
-                        "500": _ref("ReloadJson"),
-                        "401": _ref("ErrorJson"),
-                        "403": _ref("ErrorJson"),
-                    },
-                )
-                | {"security": [{"token": []}, {"user": []}]}
-            },
-        },
-        "components": {
-            "schemas": schema["$defs"],
-            "securitySchemes": {
-                "token": {"type": "http", "scheme": "bearer"},
-                "user": {"type": "http", "scheme": "basic"},
-            },
-        },
-    }
-
-
-def _ref(shape: str) -> dict[str, str]:
-    return {"$ref": f"#/components/schemas/{shape}"}
-
-
-def _operation(summary: str, answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    said = {
-        "200": "As asked.",
-        "401": "No credentials.",
-        "403": "Refused.",
-        "404": "No such thing.",
-        "500": "It failed.",
-    }
-    return {
-        "summary": summary,
-        "responses": {
-            status: {"description": said[status], "content": {"application/json": {"schema": dict(schema)}}}
-            for status, schema in answers.items()
-        },
-    }

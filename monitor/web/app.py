@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-import json
 from dataclasses import asdict
-from typing import Any
 
 from pydantic import SecretStr
 from starlette.applications import Starlette
@@ -21,10 +19,12 @@ from monitor.core.incident import Incident
 from monitor.core.snapshot import Snapshot
 from monitor.metrics import negotiate, render
 from monitor.web import Source
-from monitor.web.api import incidents_json, live_incident_json, openapi, probe_json, probes_json, status_json
+from monitor.web.api import probe_json, probes_json, status_json
 from monitor.web.console import STATIC, Console, static
+from monitor.web.desk import Desk, as_json
 from monitor.web.guard import Endpoint, Guard, refuse
 from monitor.web.live import FullError, Live
+from monitor.web.openapi import openapi
 from monitor.web.past import RANGES
 from monitor.web.toolkit import Toolkit
 
@@ -36,7 +36,7 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
     """The application. `live` is the caller's to run and to close."""
     app = Starlette(exception_handlers={HTTPException: _refused, Exception: _refused})
     guard = Guard(app, source, token, toolkit, clock)
-    pages = _Pages(source, live, console)
+    pages, desk = _Pages(source, live, console), Desk(source)
     reads: dict[str, Endpoint] = {
         "/metrics": _Scrapes(source).metrics,
         "/-/healthy": pages.healthy,
@@ -49,14 +49,13 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
         "/api/v1/status": pages.status,
         "/api/v1/probes": pages.probes,
         "/api/v1/probes/{name}": pages.probe_as_json,
-        "/api/v1/incidents": pages.incidents,
-        "/api/v1/incidents/{key}": pages.incident_as_json,
         "/api/v1/openapi.json": pages.openapi,
+        **desk.reads,
     }
-    changes: dict[str, Endpoint] = {"/-/reload": pages.reload}
+    changes = {("POST", "/-/reload"): pages.reload, **desk.changes}
     app.router.routes.extend(Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in reads.items())
     app.router.routes.extend(
-        Route(path, guard.change(endpoint), methods=["POST"]) for path, endpoint in changes.items()
+        Route(path, guard.change(endpoint), methods=[method]) for (method, path), endpoint in changes.items()
     )
     return guard
 
@@ -108,7 +107,7 @@ class _Pages:
     async def reload(self, _: Request) -> Response:
         async with self._reloading:
             report = await self._source.reload()
-        return _json({"ok": report.ok, **asdict(report)}, 200 if report.ok else 500)
+        return as_json({"ok": report.ok, **asdict(report)}, 200 if report.ok else 500)
 
     async def console(self, request: Request) -> Response:
         return await _page(request, await self._live.page())
@@ -145,40 +144,25 @@ class _Pages:
         return Response(static(name), headers={"Content-Type": STATIC[name], "Cache-Control": _FOR_EVER})
 
     async def status(self, _: Request) -> Response:
-        return _json(status_json(self._source.snapshot()))
+        return as_json(status_json(self._source.snapshot()))
 
     async def probes(self, _: Request) -> Response:
-        return _json(probes_json(self._source.snapshot()))
+        return as_json(probes_json(self._source.snapshot()))
 
     async def probe_as_json(self, request: Request) -> Response:
         snapshot = self._source.snapshot()
         view = snapshot.probes.get(request.path_params["name"])
         if view is None:
             return refuse(404, "There is no such probe.")
-        return _json(probe_json(view, snapshot.config.secrets))
-
-    async def incidents(self, _: Request) -> Response:
-        return _json(incidents_json(self._source.snapshot()))
-
-    async def incident_as_json(self, request: Request) -> Response:
-        snapshot = self._source.snapshot()
-        incident = _incident(request, snapshot)
-        if incident is None:
-            return refuse(404, "There is no such incident, or it is long over.")
-        return _json(live_incident_json(incident, snapshot))
+        return as_json(probe_json(view, snapshot.config.secrets))
 
     async def openapi(self, _: Request) -> Response:
-        return _json(openapi(self._source.snapshot().monitor.version))
+        return as_json(openapi(self._source.snapshot().monitor.version))
 
 
 def _incident(request: Request, snapshot: Snapshot) -> Incident | None:
     key = request.path_params["key"]
     return next((incident for incident in snapshot.incidents if incident.key == key), None)
-
-
-def _json(content: Any, status: int = 200) -> Response:
-    body = json.dumps(content, allow_nan=False, ensure_ascii=False).encode("utf-8", "replace")
-    return Response(body, status, media_type="application/json")
 
 
 async def _page(request: Request, html: str, status: int = 200) -> Response:

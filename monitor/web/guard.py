@@ -24,7 +24,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.clock import Clock
 from monitor.core.config import WebConfig
 from monitor.web import Source
-from monitor.web.toolkit import OverloadedError, Toolkit
+from monitor.web.toolkit import OverloadedError, Toolkit, user_in
 
 log = structlog.get_logger()
 
@@ -113,6 +113,11 @@ class Guard:
             "A change needs the token: Authorization: Bearer …",
             {"WWW-Authenticate": 'Bearer realm="portal-monitor"'},
         )
+
+
+def user_of(request: Request) -> str:
+    """The name of the user who logged in; "" for whoever holds the token. For requests that were let through."""
+    return user_in(request.headers.get("authorization", ""))
 
 
 def refuse(status: int, why: str, headers: dict[str, str] | None = None) -> Response:

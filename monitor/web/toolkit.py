@@ -253,6 +253,11 @@ def _matches(password: bytes, hashed: bytes) -> bool:
         return False
 
 
+def user_in(authorization: str) -> str:
+    """The name that a `Basic` header gives; "" if it is none."""
+    return _basic(authorization)[0] or ""
+
+
 def _basic(authorization: str) -> tuple[str | None, bytes]:
     scheme, _, encoded = authorization.partition(" ")
     if scheme.lower() != "basic":

@@ -105,6 +105,8 @@ def title(incident: Incident, snapshot: Snapshot) -> str:
 
 
 def impact(incident: Incident, snapshot: Snapshot) -> str:
-    """What customers feel; empty where the runbook has no words for it."""
+    """What customers feel: in a person's words, else in the runbook's; empty where it has none."""
+    if incident.impact:
+        return incident.impact
     scenario = snapshot.runbook.scenarios.get(incident.scenario)
     return fill(scenario.impact, snapshot.probes) if scenario else ""

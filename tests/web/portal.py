@@ -11,11 +11,13 @@ from typing import Any
 from pydantic import SecretStr
 
 from monitor.core import history
+from monitor.core.action import Action, Open
 from monitor.core.condition import parse_condition
 from monitor.core.config import Config, FailAfter, ProbeConfig
 from monitor.core.history import Bucket, Past
-from monitor.core.incident import Incident, Page, State
+from monitor.core.incident import Event, Incident, Page, State
 from monitor.core.level import ProbeState
+from monitor.core.maintenance import Window
 from monitor.core.probe import (
     Family,
     Fault,
@@ -31,6 +33,7 @@ from monitor.core.probe import (
     SecretUrl,
     Value,
 )
+from monitor.core.request import Maintenance
 from monitor.core.runbook import (
     EscalationRow,
     Level,
@@ -43,6 +46,7 @@ from monitor.core.runbook import (
     Term,
 )
 from monitor.core.snapshot import MonitorView, ProbeView, ScenarioView, Snapshot, Tally
+from monitor.store import Record
 from monitor.web import ReloadReport
 
 NOW = 1795453200.0  # 2026-11-23T17:00:00Z
@@ -357,6 +361,7 @@ class Source:
         self.now = first or snapshot()
         self.report = report or ReloadReport(added=("new",), changed=("redis",), removed=("old",))
         self.reloads = 0
+        self.acted: list[tuple[str, Action, str]] = []
         self._changed = asyncio.Event()
 
     def snapshot(self) -> Snapshot:
@@ -372,6 +377,26 @@ class Source:
     async def reload(self) -> ReloadReport:
         self.reloads += 1
         return self.report
+
+    def record(self, key: str) -> Record | None:
+        found = [incident for incident in self.now.incidents if incident.key == key]
+        return Record(found[0], events=(Event(key, 1, NOW, "opened", SCRIPT),)) if found else None
+
+    def incidents_since(self, since: float) -> tuple[Incident, ...]:
+        return tuple(item for item in self.now.incidents if item.open or (item.resolved_at or 0) > since)
+
+    async def act(self, key: str, what: Action, by: str) -> Incident:
+        self.acted.append((key, what, by))  # what becomes of it is tested on a daemon, in tests/test_desk.py
+        return next(incident for incident in self.now.incidents if incident.key == key)
+
+    async def open(self, what: Open, by: str) -> Incident:
+        raise NotImplementedError
+
+    async def begin_maintenance(self, what: Maintenance, by: str) -> Window:
+        raise NotImplementedError
+
+    async def end_maintenance(self, key: str) -> Window:
+        raise NotImplementedError
 
     def show(self, next_one: Snapshot) -> None:
         self.now = next_one

@@ -21,6 +21,7 @@ from cryptography.x509.oid import NameOID
 from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from monitor.core.action import Note
 from monitor.core.config import Config, WebConfig
 from monitor.web.guard import is_our_name
 from monitor.web.server import serve
@@ -168,6 +169,26 @@ async def test_from_another_host_no_token_is_enough_while_no_login_is_configured
         assert (await client.post(remote, auth=("ann", "pw"))).status_code == 200
         assert (await client.post(remote, headers=BEARER)).status_code == 200
         assert (await client.post(remote, auth=("ann", "no"))).status_code == 401
+
+
+@pytest.mark.parametrize(
+    ("by", "login", "name"),
+    [
+        ({}, True, "ann"),
+        ({"by": "ann"}, True, "ann"),
+        ({"by": "bob"}, True, "bob (as ann)"),  # whoever logged in cannot pass for another
+        ({"by": " bob\n\x1b[1m "}, False, "bob [1m"),
+    ],
+)
+async def test_a_change_is_by_whoever_says_so_and_whoever_logged_in(
+    tmp_path: Path, by: dict[str, str], login: bool, name: str
+) -> None:
+    key = portal.REDIS_DOWN.key
+    async with served(tmp_path, f"basic_auth_users: {{ann: {hashed('pw')}}}") as (source, client):
+        who = {"auth": ("ann", "pw")} if login else {"headers": BEARER}
+        answer = await client.post(f"/api/v1/incidents/{key}/note", json={"text": "Seen", **by}, **who)
+    assert answer.status_code == 200
+    assert source.acted == [(key, Note("Seen"), name)]
 
 
 # --- headers ---------------------------------------------------------------------------------------------------------

@@ -1,0 +1,204 @@
+"""The OpenAPI 3.1 document of the API: its schemas are the types that the answers are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import MISSING, fields
+from typing import Any
+
+from monitor.core.action import VERBS, Open
+from monitor.core.request import INTERNAL, REPORTERS
+from monitor.core.runbook import Severity
+from monitor.web.api import ErrorJson, ProbeJson, ReloadJson, StatusJson
+from monitor.web.incidents import (
+    ExplainJson,
+    IncidentDetailJson,
+    IncidentJson,
+    MessagesJson,
+    WindowJson,
+)
+
+_SHAPES = (
+    ProbeJson,
+    IncidentJson,
+    IncidentDetailJson,
+    MessagesJson,
+    ExplainJson,
+    WindowJson,
+    StatusJson,
+    ReloadJson,
+    ErrorJson,
+)
+_SAID = {
+    "200": "As asked.",
+    "201": "It is there now.",
+    "400": "A field is wrong; the text is one line.",
+    "401": "No credentials.",
+    "403": "Refused.",
+    "404": "No such thing.",
+    "409": "It does not allow that; the text is the reason.",
+    "500": "It failed.",
+    "503": "The store cannot be read.",
+}
+_TEXT = {"type": "string"}
+_FIELDS: Mapping[str, dict[str, Any]] = {
+    "bool": {"type": "boolean"},
+    "int | None": {"type": ["integer", "null"]},
+    "float | None": {"type": ["string", "null"], "description": "RFC 3339, or how long ago: 30m"},
+    "Severity": {"enum": [str(severity) for severity in Severity]},
+    "Severity | None": {"enum": [*(str(severity) for severity in Severity), None]},
+    "Origin": {"enum": list(REPORTERS)},
+}
+_BY = {"type": "string", "description": "Who does it; of a user who logged in it may be left out."}
+
+
+def openapi(version: str) -> dict[str, Any]:
+    """The document."""
+    from pydantic import TypeAdapter
+    from pydantic.json_schema import JsonSchemaMode
+
+    mode: JsonSchemaMode = "serialization"
+    _, schema = TypeAdapter.json_schemas(
+        [(shape.__name__, mode, TypeAdapter(shape)) for shape in _SHAPES], ref_template="#/components/schemas/{model}"
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "portal-monitor", "version": version},
+        "paths": {**_reading(), **_incidents(), **_maintenance()},
+        "components": {
+            "schemas": schema["$defs"],
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "user": {"type": "http", "scheme": "basic"},
+            },
+        },
+    }
+
+
+def _reading() -> dict[str, Any]:
+    reload = {"200": _ref("ReloadJson"), "500": _ref("ReloadJson")}
+    return {
+        "/api/v1/status": {"get": _operation("Everything at one moment", {"200": _ref("StatusJson")})},
+        "/api/v1/probes": {"get": _operation("Every probe", {"200": _list("ProbeJson")})},
+        "/api/v1/probes/{name}": {
+            "parameters": [_path("name")],
+            "get": _operation("One probe", {"200": _ref("ProbeJson"), "404": _ref("ErrorJson")}),
+        },
+        "/api/v1/explain/{subject}": {
+            "parameters": [_path("subject")],
+            "get": _operation(
+                "Why a scenario, or an incident by its key, is as bad as it is; what is not known; what comes next",
+                {"200": _ref("ExplainJson"), "404": _ref("ErrorJson")},
+            ),
+        },
+        "/-/reload": {"post": _change("Read the configuration again", reload)},
+    }
+
+
+def _incidents() -> dict[str, Any]:
+    since = {
+        "name": "since",
+        "in": "query",
+        "schema": _TEXT,
+        "description": "Also those resolved since then, however long ago: RFC 3339, or 30d",
+    }
+    refused = {"400": _ref("ErrorJson"), "404": _ref("ErrorJson"), "409": _ref("ErrorJson")}
+    listed = {"200": _list("IncidentJson"), "400": _ref("ErrorJson"), "503": _ref("ErrorJson")}
+    one = {"200": _ref("IncidentDetailJson"), "404": _ref("ErrorJson")}
+    reported = {"201": _ref("IncidentDetailJson"), "400": _ref("ErrorJson"), "409": _ref("ErrorJson")}
+    verbs = {
+        f"/api/v1/incidents/{{key}}/{verb}": {
+            "parameters": [_path("key")],
+            "post": _change(_first_sentence(kind), {"200": _ref("IncidentDetailJson"), **refused}, _body(kind)),
+        }
+        for verb, kind in VERBS.items()
+    }
+    return {
+        "/api/v1/incidents": {
+            "get": {**_operation("Open incidents, and those resolved lately", listed), "parameters": [since]},
+            "post": _change("Report an incident", reported, _body(Open)),
+        },
+        "/api/v1/incidents/{key}": {
+            "parameters": [_path("key")],
+            "get": _operation("One incident with its whole history, however old", one),
+        },
+        "/api/v1/incidents/{key}/messages": {
+            "parameters": [_path("key")],
+            "get": _operation("What can be said of it now", {"200": _ref("MessagesJson"), "404": _ref("ErrorJson")}),
+        },
+        **verbs,
+    }
+
+
+def _maintenance() -> dict[str, Any]:
+    refused = {"400": _ref("ErrorJson"), "409": _ref("ErrorJson")}
+    wanted = {
+        "type": "object",
+        "properties": {
+            "of": {"type": "array", "items": _TEXT, "description": "Probes, and scenarios as scenario:redis"},
+            "for": {"type": "string", "examples": ["2h"]},
+            "reason": _TEXT,
+            "by": _BY,
+        },
+        "required": ["of", "for", "reason"],
+        "additionalProperties": False,
+    }
+    return {
+        "/api/v1/maintenance": {
+            "get": _operation("Maintenance that is on, and what probes.yaml plans next", {"200": _list("WindowJson")}),
+            "post": _change("Begin maintenance", {"201": _ref("WindowJson"), **refused}, wanted),
+        },
+        "/api/v1/maintenance/{key}": {
+            "parameters": [_path("key")],
+            "delete": _change("End maintenance before its time", {"200": _ref("WindowJson"), **refused}),
+        },
+    }
+
+
+def _body(kind: type[Any]) -> dict[str, Any]:
+    """The schema of an action's fields."""
+    known = [each for each in fields(kind) if each.name not in INTERNAL]
+    return {
+        "type": "object",
+        "properties": {**{each.name: _FIELDS.get(str(each.type), _TEXT) for each in known}, "by": _BY},
+        "required": [each.name for each in known if each.default is MISSING],
+        "additionalProperties": False,
+    }
+
+
+def _first_sentence(kind: type[Any]) -> str:
+    return (kind.__doc__ or "").strip().partition("\n")[0]
+
+
+def _ref(shape: str) -> dict[str, str]:
+    return {"$ref": f"#/components/schemas/{shape}"}
+
+
+def _list(shape: str) -> dict[str, Any]:
+    return {"type": "array", "items": _ref(shape)}
+
+
+def _path(name: str) -> dict[str, Any]:
+    return {"name": name, "in": "path", "required": True, "schema": _TEXT}
+
+
+def _operation(summary: str, answers: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    return {
+        "summary": summary,
+        "responses": {
+            status: {"description": _SAID[status], "content": {"application/json": {"schema": dict(schema)}}}
+            for status, schema in answers.items()
+        },
+    }
+
+
+def _change(
+    summary: str, answers: Mapping[str, Mapping[str, Any]], body: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
+    """An operation for those who may change something."""
+    found = _operation(summary, {**answers, "401": _ref("ErrorJson"), "403": _ref("ErrorJson")})
+    found["security"] = [{"token": []}, {"user": []}]
+    if body is not None:
+        required = bool(body.get("required"))
+        found["requestBody"] = {"required": required, "content": {"application/json": {"schema": dict(body)}}}
+    return found
