@@ -11,7 +11,9 @@ from typing import Any
 import httpx
 import jsonschema
 import pytest
+from pydantic import SecretStr
 
+from monitor.alerting import links
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 
@@ -180,6 +182,17 @@ def test_security_is_declared_and_tells_all_levels_at_once(daemon: Daemon) -> No
 def test_what_still_fails_is_resolved_only_with_a_reason(daemon: Daemon) -> None:
     (broken,) = [item for item in daemon.status()["incidents"] if item["scenario"] == "broken"]
     assert refused(daemon, broken["key"], "resolve").startswith("closed still fails; ")
+
+
+def test_the_signed_link_of_a_page_acknowledges_without_the_token(daemon: Daemon) -> None:
+    key = opened(daemon)
+    secret = SecretStr((daemon.folder / "link-secret").read_text().strip())
+    address = f"/incidents/{key}/ack?token={links.token(secret, key, 1)}"
+    assert "Acknowledge this incident?" in daemon.get(address).text
+    assert not daemon.get(f"/api/v1/incidents/{key}").json()["acknowledged"]
+    assert "Thank you, Mei." in daemon.post(address, token=False, data={"by": "Mei"}).text
+    assert daemon.get(f"/api/v1/incidents/{key}").json()["ack"]["by"] == "Mei"
+    assert "Mei did," in daemon.post(address, token=False, data={"by": "Ann"}).text
 
 
 def test_an_ack_of_an_earlier_opening_is_refused(daemon: Daemon) -> None:

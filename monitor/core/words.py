@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, tzinfo
 from typing import Any, TypeGuard
 
 from monitor.core.condition import Condition
@@ -135,6 +135,20 @@ def _short(value: float) -> str:
 def iso(at: float) -> str:
     """RFC 3339 in UTC, milliseconds."""
     return datetime.fromtimestamp(at, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def utc(at: float) -> str:
+    """`2026-11-23 17:02:10 UTC`."""
+    return f"{datetime.fromtimestamp(at, UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def local(at: float, zone: tzinfo | None) -> str:
+    """`02:02 JST` as a clock there shows it (none: of this machine), `Tue 02:02 JST` on another day; "" where it is UTC."""
+    there = datetime.fromtimestamp(at, UTC).astimezone(zone)
+    if not there.utcoffset():
+        return ""
+    day = "" if there.date() == datetime.fromtimestamp(at, UTC).date() else "%a "
+    return f"{there:{day}%H:%M %Z}"
 
 
 def clean(text: str, secrets: Iterable[str] = ()) -> str:

@@ -16,6 +16,8 @@ from monitor.core.request import Maintenance
 from monitor.core.snapshot import Snapshot
 
 if TYPE_CHECKING:
+    from pydantic import SecretStr
+
     from monitor.store import Record
 
 
@@ -35,6 +37,10 @@ class ReloadReport:
 
 class Source(Protocol):
     """What the web needs of the daemon."""
+
+    @property
+    def link_secret(self) -> SecretStr:
+        """What the acknowledge links of pages are signed with."""
 
     def snapshot(self) -> Snapshot:
         """What is known right now; the same object until something is known anew."""

@@ -14,11 +14,13 @@ from starlette.responses import HTMLResponse, PlainTextResponse, Response, Strea
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from monitor.alerting import links
 from monitor.clock import Clock
 from monitor.core.incident import Incident
 from monitor.core.snapshot import Snapshot
 from monitor.metrics import negotiate, render
 from monitor.web import Source
+from monitor.web.acknowledge import Acknowledging
 from monitor.web.api import probe_json, probes_json, status_json
 from monitor.web.console import STATIC, Console, static
 from monitor.web.desk import Desk, as_json
@@ -36,7 +38,7 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
     """The application. `live` is the caller's to run and to close."""
     app = Starlette(exception_handlers={HTTPException: _refused, Exception: _refused})
     guard = Guard(app, source, token, toolkit, clock)
-    pages, desk = _Pages(source, live, console), Desk(source)
+    pages, desk, acknowledging = _Pages(source, live, console), Desk(source), Acknowledging(source, console)
     reads: dict[str, Endpoint] = {
         "/metrics": _Scrapes(source).metrics,
         "/-/healthy": pages.healthy,
@@ -51,12 +53,14 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
         "/api/v1/probes/{name}": pages.probe_as_json,
         "/api/v1/openapi.json": pages.openapi,
         **desk.reads,
+        links.PATH: acknowledging.look,
     }
     changes = {("POST", "/-/reload"): pages.reload, **desk.changes}
     app.router.routes.extend(Route(path, endpoint, methods=["GET", "HEAD"]) for path, endpoint in reads.items())
     app.router.routes.extend(
         Route(path, guard.change(endpoint), methods=[method]) for (method, path), endpoint in changes.items()
     )
+    app.router.routes.append(Route(links.PATH, guard.signed(acknowledging.act), methods=["POST"]))
     return guard
 
 

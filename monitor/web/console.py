@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
@@ -31,12 +31,16 @@ from monitor.web.chart import Chart, Frame, Strip, chart, strip
 from monitor.web.past import past_view, run_rows
 from monitor.web.words import State, impact, overall, system_of, title
 
+if TYPE_CHECKING:
+    from monitor.web.acknowledge import Form
+
 ICONS: Mapping[str, str] = {"ok": "✓", "warn": "▲", "fail": "✕", "unknown": "?"}
 """A level's sign: its shape tells it from the others where colours do not."""
 
 STATIC: Mapping[str, str] = {
     "app.css": "text/css; charset=utf-8",
     "app.js": "text/javascript; charset=utf-8",
+    "ack.css": "text/css; charset=utf-8",
     "icon.svg": "image/svg+xml",
 }
 
@@ -205,6 +209,10 @@ class Console:
         """The page of one incident: its card, which the links of pages lead to."""
         card = _card(incident, snapshot)
         return self._templates.get_template("incident.html").render(snapshot=snapshot, card=card)
+
+    def acknowledge(self, form: Form) -> str:
+        """The page behind the signed link of a page."""
+        return self._templates.get_template("ack.html").render(form=form)
 
     def missing(self, what: str) -> str:
         """The page for an address that names nothing."""

@@ -7,6 +7,7 @@ name that is an IP address cannot be made up that way.
 from __future__ import annotations
 
 import hmac
+import re
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
 from ipaddress import ip_address
@@ -41,6 +42,9 @@ HEADERS = {
     "Cross-Origin-Resource-Policy": "same-origin",
 }
 
+SIGNED = re.compile(r"/incidents/[^/]+/ack|/static/ack\.css|/static/icon\.svg")
+"""Addresses that need no login: a signature stands in for it, and what such a page looks like is no secret."""
+
 Endpoint = Callable[[Request], Awaitable[Response]]
 
 
@@ -59,18 +63,18 @@ class Guard:
             return
         finishing = _Finish(send, {**HEADERS, **self._toolkit.current().headers}, self._clock.now())
         try:
-            refusal = await self._refusal(Headers(scope=scope))
+            refusal = await self._refusal(Headers(scope=scope), scope["path"])
             await (refusal or self._app)(scope, receive, finishing)
         except Exception:  # a mistake in one answer: said once, in our log, and the daemon goes on
             log.exception("web_request_failed", path=scope["path"])
             if not finishing.started:
                 await refuse(500, "The monitor made a mistake; its log says more.")(scope, receive, finishing)
 
-    async def _refusal(self, headers: Headers) -> Response | None:
+    async def _refusal(self, headers: Headers, path: str) -> Response | None:
         config = self._source.snapshot().config.web
         if not is_our_name(headers.get("host", ""), config):
             return refuse(421, "This is no name of the monitor. Set web.external_url to the address it is reached by.")
-        if not self._toolkit.current().users:
+        if not self._toolkit.current().users or SIGNED.fullmatch(path):
             return None
         try:
             known = await self.knows(headers.get("authorization", ""))
@@ -93,6 +97,25 @@ class Guard:
         async def guarded(request: Request) -> Response:
             refusal = await self._change_refused(request)
             return refusal or await endpoint(request)
+
+        return guarded
+
+    def signed(self, endpoint: Endpoint) -> Endpoint:
+        """The endpoint, for whoever has a link that we signed, wherever they are; never for another site's page.
+
+        Because of our `Referrer-Policy` browsers say "null" for the origin of a form, also of our own.
+        """
+
+        async def guarded(request: Request) -> Response:
+            headers, config = request.headers, self._source.snapshot().config.web
+            sent = (
+                headers
+                if headers.get("origin") != "null"
+                else Headers({**headers, "origin": f"//{headers.get('host', '')}"})
+            )
+            if not _same_origin(sent, config):
+                return refuse(403, "A page of another site may not change anything here.")
+            return await endpoint(request)
 
         return guarded
 

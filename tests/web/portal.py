@@ -360,6 +360,7 @@ class Source:
     def __init__(self, first: Snapshot | None = None, report: ReloadReport | None = None) -> None:
         self.now = first or snapshot()
         self.report = report or ReloadReport(added=("new",), changed=("redis",), removed=("old",))
+        self.link_secret = SecretStr("signs-links")
         self.reloads = 0
         self.acted: list[tuple[str, Action, str]] = []
         self._changed = asyncio.Event()
