@@ -17,7 +17,9 @@ from types import MappingProxyType
 import structlog
 from pydantic import SecretStr
 
-from monitor.alerting.pages import Facts, notice_labels, notice_words, page_labels
+from monitor.alerting.diagnosis import found, names_of
+from monitor.alerting.facts import Facts
+from monitor.alerting.pages import notice_labels, notice_words, page_labels
 from monitor.clock import STEP_SECONDS, Clock, StepWatch, step_between
 from monitor.core import action, escalation, evidence, history, incident, level, maintenance, severity
 from monitor.core.action import Action, Open, Refused
@@ -40,6 +42,7 @@ DISK_PATIENCE_SECONDS = 2.0  # how long a transition waits for the disk; then it
 FORGET_SECONDS = 31 * 86400.0  # how long a resolved incident is kept at hand
 UNSURE_SECONDS = 2 * 3600.0  # after a step of the clock: as long as two of the longest windows of a log
 LATE_SECONDS = 30.0  # a page that much after its time says so
+FRESH_SECONDS = 1.0  # a probe that ran that lately is not woken when an incident opens
 SIGHT_SECONDS = 60.0  # after a start: how long an incident of before waits for its probes before it goes further
 
 
@@ -436,6 +439,7 @@ class Cycle:
         if by_hand is not None:
             self._take(turn, *by_hand)
         self._move_incidents(turn)
+        self._note_findings(turn)
         self._link_parents(turn)
         self._follow_vendors(turn, states)
         self._move_pages(turn, states)
@@ -457,6 +461,7 @@ class Cycle:
         if changes.transition or force:
             self._forget_the_old(now)
             self._tell(self.told())
+        self._look_closer(turn)
 
     def _committed(self, rows: Mapping[str, SavedProbe], done: asyncio.Future[bool]) -> None:
         """What was counted may be shown now: an exported counter is never taken back by a crash."""
@@ -524,6 +529,31 @@ class Cycle:
             )
             if step.incident is not None and step.incident != last_or_none:
                 self._take(turn, step, "monitor")
+
+    def _note_findings(self, turn: _Turn) -> None:
+        """Write down what failed, in which order and by how much, whenever that made things worse: values are fleeting."""
+        worse = {"opened", "reopened", "severity", "relapsed"}
+        for key in dict.fromkeys(each.incident for each in turn.events if each.kind in worse and each.by == "monitor"):
+            scenario = self.runbook.scenarios.get(self._scenario_of(key, turn))
+            asked = names_of(scenario) if scenario else []
+            failing = [
+                (probe.state.failing_since, _view(probe))
+                for name, probe in self._probes.items()
+                if probe.state.level in {Level.FAIL, Level.WARN}
+                or (name in asked and probe.fresh and probe.state.level is Level.UNKNOWN)
+            ]
+            if failing:
+                turn.events.append(self._event(key, "found", found(failing, turn.now)))
+
+    def _look_closer(self, turn: _Turn) -> None:
+        """Wake the probes behind an incident that has just opened, so that the first words have fresh values."""
+        opened = {event.incident for event in turn.events if event.kind in {"opened", "reopened"}}
+        for item in turn.incidents.values():
+            scenario = self.runbook.scenarios.get(item.scenario)
+            for name in names_of(scenario) if scenario and item.key in opened else ():
+                last = self._probes[name].result if name in self._probes else None
+                if last is None or turn.now - last.at > FRESH_SECONDS:
+                    self._wake(name, f"{item.key} opened")
 
     def _count_openings(self, turn: _Turn) -> dict[tuple[str, Severity], int]:
         """Count each severity that an incident took, in each of its openings."""
@@ -658,6 +688,10 @@ class Cycle:
         good = [at for state, _ in states if (at := state.last_success_at) is not None]
         good = [at for at in good if started is not None and at <= started]
         return Began(started, max(good, default=None))
+
+    def _scenario_of(self, key: str, turn: _Turn) -> str:
+        newest = (item.scenario for item in turn.incidents.values() if item.key == key)
+        return next(newest, "") or (self._past[key].scenario if key in self._past else "")
 
     def _event(self, key: str, kind: str, text: str, by: str = "monitor") -> Event:
         self._numbers[key] = self._numbers.get(key, 0) + 1

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from monitor import __version__
 from monitor.alerting import links
 from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
-from monitor.alerting.pages import page_words
+from monitor.alerting.pages import page_words, vendor_words
 from monitor.clock import Clock, SystemClock
 from monitor.core import history
 from monitor.core.action import Action, Open
@@ -41,6 +41,7 @@ log = structlog.get_logger()
 TICK_SECONDS = 1.0
 ALIVE_SECONDS = 15.0  # a moment is settled every second at least
 WORDS_SECONDS = 60.0  # how old the words of an open page may grow
+ANSWER_SECONDS = 0.5  # what answers that soon after an incident opened is in its first words
 RESOLVED_SECONDS = 900.0  # how long an ended page is still told to Alertmanager
 ADOPTION_SECONDS = 3.0
 DRAIN_SECONDS = 2.0
@@ -74,6 +75,8 @@ class Daemon:
         self._told = Told((), (), (), changed=True)
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Event] = {}
+        self._openings: frozenset[tuple[str, int]] = frozenset()  # of the incidents that are open
+        self._opened = asyncio.Event()
         self._stir = asyncio.Event()
         self._news = asyncio.Event()
         self._snapshot: Snapshot | None = None
@@ -102,6 +105,7 @@ class Daemon:
                     self, self._loaded.config.web, token, web_config_file=self._web_config_file, clock=self._clock
                 ) as served:
                     tasks += [group.create_task(self._pass_time(), name="time"), group.create_task(self._reword())]
+                    tasks.append(group.create_task(self._reword_soon(), name="first words"))
                     self._start_probes(self._loaded.config.enabled())
                     self._monitor = replace(self._monitor, ticking=True)
                     log.info("started", version=__version__, probes=len(self._loops), address=served.url)
@@ -232,6 +236,14 @@ class Daemon:
             self._notifier.set(self._alerts())
             await self._clock.sleep(WORDS_SECONDS)
 
+    async def _reword_soon(self) -> None:
+        """Refresh the words of what has just opened, once its probes have had time to answer."""
+        while True:
+            await self._opened.wait()
+            self._opened.clear()
+            await self._clock.sleep(ANSWER_SECONDS)
+            self._notifier.set(self._alerts())
+
     def _start_probes(self, configs: Iterable[ProbeConfig]) -> None:
         assert self._group is not None
         for config in configs:
@@ -275,6 +287,10 @@ class Daemon:
     def _tell(self, told: Told) -> None:
         self._told = told
         self._notifier.set(self._alerts())
+        openings = frozenset((item.key, item.opening) for item in told.incidents if item.open)
+        if openings - self._openings:
+            self._opened.set()
+        self._openings = openings
 
     def _alerts(self) -> list[Alert]:
         """Everything that Alertmanager should know right now: open pages, pages that ended lately, the watchdog."""
@@ -283,11 +299,12 @@ class Daemon:
         facts = self._cycle.facts()
         pages = [page for page in self._told.pages if _still_told(page, now)]
         told = {page.incident for page in pages}
-        words = {item.key: page_words(item, facts) for item in self._told.incidents if item.key in told}
+        incidents = {item.key: item for item in self._told.incidents if item.key in told}
+        words = {key: page_words(item, facts) for key, item in incidents.items()}
         alerts = [
             Alert(
                 labels=page.labels,
-                annotations=words[page.incident],
+                annotations=words[page.incident] | vendor_words(page, incidents[page.incident], facts),
                 starts_at=page.fired_at,
                 ends_at=page.ended_at,
                 lease_seconds=PAGE_LEASE_SECONDS,

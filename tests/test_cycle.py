@@ -105,7 +105,7 @@ async def test_an_outage_opens_one_incident_pages_once_and_resolves_once(simulat
     (item,) = run.cycle.incidents()
     assert item.state is State.RESOLVED
     kinds = [event.kind for event in run.store.events(item.key)]
-    assert kinds == ["opened", "paged", "mitigated", "told", "resolved"]
+    assert kinds == ["opened", "found", "paged", "mitigated", "told", "resolved"]
 
 
 async def test_an_outage_shorter_than_the_hold_pages_nobody(simulate: Simulate) -> None:

@@ -336,10 +336,23 @@ class ScenarioKeys(Keys):
     links: Texts = ()
 
 
+class MessagesKeys(Keys):
+    status_update: str = ""
+    """The internal status update, as a template: text, {{ name }}, {% if name %}, {% for item in names %}."""
+    customer: str = ""
+    """What customers may be told of a P1 or P2; drafted, never sent."""
+    vendor_report: str = ""
+    """What a vendor is given: on pages of L4."""
+    review: str = ""
+    """The draft of the post-incident review, in Markdown."""
+
+
 class RunbookKeys(Keys):
     severities: dict[str, SeverityKeys]
     escalation: dict[str, EscalationKeys]
     review: ReviewKeys = ReviewKeys()
     lifecycle: LifecycleKeys = LifecycleKeys()
     contacts: dict[str, ContactKeys] = {}
+    messages: MessagesKeys = MessagesKeys()
+    """The wording of what is said; what is left out is said in the monitor's own."""
     scenarios: dict[str, ScenarioKeys]

@@ -14,6 +14,7 @@ from monitor.core.keys import (
     ContactKeys,
     DeclaredKeys,
     EscalationKeys,
+    MessagesKeys,
     RuleKeys,
     RunbookKeys,
     ScenarioKeys,
@@ -21,6 +22,7 @@ from monitor.core.keys import (
 )
 from monitor.core.level import RUN
 from monitor.core.mistakes import suggestion, validated
+from monitor.core.phrasing import wording_mistakes
 from monitor.core.probe import TIMEOUT, Fault
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import (
@@ -41,6 +43,7 @@ from monitor.core.runbook import (
     Step,
     Term,
     Vendor,
+    Wording,
 )
 from monitor.core.source import Document, Path, Problem
 from monitor.core.wording import show_mistakes, template_mistakes
@@ -92,6 +95,7 @@ class _RunbookReader:
         }
         scenarios = {name: self._scenario(name, each, keys) for name, each in keys.scenarios.items()}
         self._check_scenarios(keys)
+        self._check_messages(keys.messages)
         if self.problems:
             return None
         scenarios = {name: scenarios[name] for name in in_order(_references(scenarios))}
@@ -105,6 +109,7 @@ class _RunbookReader:
             review=ReviewRule(keys.review.severity, keys.review.within_business_days, keys.review.by),
             lifecycle=Lifecycle(keys.lifecycle.monitor, keys.lifecycle.reopen_within),
             contacts={role: Contact(each.method, each.backup) for role, each in keys.contacts.items()},
+            wording=Wording(**keys.messages.model_dump()),
         )
 
     def _check_table(self, table: str, rows: Iterable[str], known: Sequence[str], required: Iterable[str]) -> None:
@@ -282,6 +287,11 @@ class _RunbookReader:
         for index, step in enumerate(keys.steps):
             if step.show is not None:
                 self._wrong_if((*path, "steps", index, "show"), show_mistakes(step.show, self._measured()))
+
+    def _check_messages(self, keys: MessagesKeys) -> None:
+        """That every message is a template that can be rendered, and speaks of what there is."""
+        for kind, text in keys.model_dump().items():
+            self._wrong_if(("messages", kind), wording_mistakes(kind, text))
 
     def _measured(self) -> dict[str, frozenset[str] | None]:
         """What each probe measures, as far as that is known."""

@@ -51,6 +51,7 @@ SEEN = [
     "runbook-scenario-title-missing",
     "runbook-scenario-key-unknown",
     "runbook-several",
+    "runbook-messages-key",
 ]
 
 

@@ -26,7 +26,9 @@ ENVIRONMENT = {**os.environ, **SHIPPED_ENV, "PYTHONPATH": "", "PYTHONWARNINGS": 
 
 
 def run(*command: str | Path, folder: Path) -> str:
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120)
+    done = subprocess.run(
+        command, cwd=folder, capture_output=True, text=True, check=False, env=ENVIRONMENT, timeout=120
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     return done.stdout
 
@@ -100,7 +102,10 @@ def test_the_command_of_the_wheel_begins_a_configuration_that_is_good(programs: 
     command = programs / "portal-monitor"
     assert run(command, "--version", folder=tmp_path).strip() == f"portal-monitor, version {__version__}"
     assert "monitor/starter" in run(
-        programs / "python", "-c", "import monitor.beginning as b; print(b.__file__, b._HERE / 'starter')", folder=tmp_path
+        programs / "python",
+        "-c",
+        "import monitor.beginning as b; print(b.__file__, b._HERE / 'starter')",
+        folder=tmp_path,
     )
     written = run(command, "init", "watch", folder=tmp_path)
     for name in FILES:
@@ -108,7 +113,12 @@ def test_the_command_of_the_wheel_begins_a_configuration_that_is_good(programs: 
         assert (tmp_path / "watch" / name).read_bytes() == (ROOT / name).read_bytes()
     said = run(command, "check", "-c", "watch/probes.yaml", folder=tmp_path)
     assert "watch/probes.yaml, watch/alerts/runbook.yaml: good" in said
-    for blank in ("portal-monitor@example.com", "#incidents-example", "https://deadman.example.com", "[Slack/PagerDuty]"):
+    for blank in (
+        "portal-monitor@example.com",
+        "#incidents-example",
+        "https://deadman.example.com",
+        "[Slack/PagerDuty]",
+    ):
         assert f"still a placeholder: {blank}" in said
     assert "watch/alerts/rules.yml:" in said
 
