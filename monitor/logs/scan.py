@@ -22,7 +22,18 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from monitor.logs.mask import mask
-from monitor.logs.window import BUCKET_SECONDS, FUTURE_SECONDS, Bucket, Series, step
+from monitor.logs.sources import source
+from monitor.logs.window import (
+    BUCKET_SECONDS,
+    BY_SOURCE,
+    FUTURE_SECONDS,
+    SOURCES_MOST,
+    Bucket,
+    Series,
+    is_whole,
+    of_source,
+    step,
+)
 
 Format = Literal["auto", "pino", "winston", "text"]
 FIELDS = ("level", "time", "message", "status", "response_time", "duration", "upstream")
@@ -398,8 +409,9 @@ class Scanner:
             found = (
                 _lines_with(literal, lines, block) if literal else (n for n, line in enumerate(lines) if search(line))
             )
+            by_source = self.spec.patterns[name].endswith(BY_SOURCE)
             for index in found:
-                self._matched(name, objects, index, before)
+                self._matched(name, objects, index, before, lines[index] if by_source else None)
         times = map(self._event, reversed(objects))
         self._last_event = next((at for at in times if at is not None), self._last_event)
 
@@ -426,7 +438,8 @@ class Scanner:
             delta.server_errors += bucket.server_errors
             delta.unparsed += bucket.unparsed
             for name, count in bucket.matches.items():
-                delta.matches[name] = delta.matches.get(name, 0) + count
+                if is_whole(name):
+                    delta.matches[name] = delta.matches.get(name, 0) + count
             for name, one in series.items():
                 delta.latencies.setdefault(name, Count([])).sum_ms += one.sum_ms
             if cell is not self._old or self._oldest == math.inf:
@@ -642,12 +655,21 @@ class Scanner:
         seconds = event_seconds(key, self.zone)
         return None if seconds is None else _start(seconds)
 
-    def _matched(self, name: str, objects: Sequence[_Line], index: int, before: float | None) -> None:
-        """Count a match in an object, which takes the time of an object before if it has none of its own."""
+    def _matched(
+        self, name: str, objects: Sequence[_Line], index: int, before: float | None, line: bytes | None = None
+    ) -> None:
+        """Count a match in an object, which takes the time of an object before if it has none of its own.
+
+        With its `line`, it is also counted for who is behind it.
+        """
         times = (self._event(objects[n]) for n in range(index, -1, -1))
         at = next((time for time in times if time is not None), self._now if before is None else before)
         cell = self._cell(_start(at))
         cell.matches[name] = cell.matches.get(name, 0) + 1
+        if line is not None and (who := source(line)):
+            of = of_source(name, who)
+            if of in cell.matches or len(cell.matches) < SOURCES_MOST:
+                cell.matches[of] = cell.matches.get(of, 0) + 1
         self._delta.last_matches[name] = max(at, self._delta.last_matches.get(name, 0.0))
 
     def _upstream_of(self, line: _Line) -> str | None:

@@ -16,6 +16,10 @@ import msgspec
 BUCKET_SECONDS = 10
 FUTURE_SECONDS = 60.0  # an event time further ahead than this is a wrong clock
 
+BY_SOURCE = "(?#by source)"
+"""What a pattern ends with (a comment to the regular expression) whose matches are also counted by who is behind them."""
+SOURCES_MOST = 500  # of one bucket and all patterns; the others are counted without telling them apart
+
 PACK_STEPS = 128
 ACCURACY = 0.01
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
@@ -94,7 +98,27 @@ class Bucket(msgspec.Struct, array_like=True):
         for name, series in other.series.items():
             self.series.setdefault(name, Series()).add(series)
         for name, count in other.matches.items():
-            self.matches[name] = self.matches.get(name, 0) + count
+            if name in self.matches or is_whole(name) or len(self.matches) < SOURCES_MOST:
+                self.matches[name] = self.matches.get(name, 0) + count
+
+
+def of_source(pattern: str, source: str) -> str:
+    """The name under which a bucket counts the matches of one source; `pattern` alone counts them all."""
+    return f"{pattern}\0{source}"
+
+
+def is_whole(name: str) -> bool:
+    """Whether a name in `matches` is a pattern's, and not that of one of its sources."""
+    return "\0" not in name
+
+
+@dataclass(frozen=True)
+class Sources:
+    """Who is behind the matches of a pattern in a window, as numbers: how many, and what the worst of them did."""
+
+    count: int = 0
+    most: float = 0.0  # matches of one source
+    let_in: int = 0  # sources that got in after a burst of refusals
 
 
 @dataclass
@@ -204,3 +228,31 @@ class Ring:
             if inside > 0:
                 view.add(bucket, inside / BUCKET_SECONDS, deep=deep)
         return view
+
+    def matches(self, since: float, until: float, patterns: Iterable[str]) -> dict[str, float]:
+        """How often each of these patterns was found from `since` to `until`; those that were not are left out."""
+        found: dict[str, float] = {}
+        wanted = set(patterns)
+        for start, bucket in self.buckets.items():
+            inside = min(start + BUCKET_SECONDS, until) - max(start, since)
+            for pattern in wanted & bucket.matches.keys() if inside > 0 else ():
+                found[pattern] = found.get(pattern, 0.0) + bucket.matches[pattern] * inside / BUCKET_SECONDS
+        return found
+
+    def sources(self, since: float, refused: str, let_in: str, burst: int) -> Sources:
+        """Who is behind the pattern `refused` in the buckets that end after `since`.
+
+        A source was let in after a burst if `let_in` was found for it in the ten seconds in which its refusals reached
+        `burst`, or later.
+        """
+        counts: dict[str, int] = {}
+        entered: set[str] = set()
+        before, after = of_source(refused, ""), of_source(let_in, "")
+        for start in sorted(start for start in self.buckets if start + BUCKET_SECONDS > since):
+            found = self.buckets[start].matches
+            for name, count in found.items():
+                if name.startswith(before):
+                    source = name.removeprefix(before)
+                    counts[source] = counts.get(source, 0) + count
+            entered |= {source for source, count in counts.items() if count >= burst and f"{after}{source}" in found}
+        return Sources(len(counts), float(max(counts.values(), default=0)), len(entered))

@@ -9,18 +9,19 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, cast
 from weakref import WeakKeyDictionary
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from monitor.core.probe import (
     Cost,
     Family,
     Fault,
+    Json,
     Measure,
     Opening,
     Options,
@@ -33,15 +34,18 @@ from monitor.core.probe import (
     Value,
 )
 from monitor.core.quantity import Duration
+from monitor.logs import hour
 from monitor.logs.journal import Desk, Journal
 from monitor.logs.scan import FIELDS, UPSTREAMS, Spec, compile_pattern, text_pattern
-from monitor.logs.window import View
+from monitor.logs.window import BY_SOURCE, View
 
 WATCH_SECONDS = 0.7  # at least between two looks at a log that grows: an error burst is seen within a second
 BEHIND_SECONDS = 5.0  # longer behind the end of the log, and its windows say nothing about now
 STALLED_SECONDS = 10.0
 WINDOW_MOST_SECONDS = 3600.0
 NAMES_MOST = 32
+UNUSUAL_TIMES = 5.0  # those of the hour before, and more, are not usual
+HOUR_LEAST_REQUESTS = 100  # an hour with fewer says nothing about the next
 DURATION_MS: Mapping[str, float] = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 ALL = ""  # the part of a split measurement that is the whole
 
@@ -67,6 +71,12 @@ class LogOptions(Options):
     text: str | None = Field(default=None, description="For plain text: a regular expression with named groups.")
     fields: dict[Literal[FIELDS], str] = Field(default={}, description="Where fields lie: status: meta.res.statusCode.")  # type: ignore[valid-type]
     patterns: dict[Name, Pattern] = Field(default={}, max_length=NAMES_MOST, description="Lines to count, by name.")
+    by_source: dict[Name, Name] = Field(
+        default={},
+        description="Patterns whose sources are counted (never named), each with the pattern that says that one got in.",
+    )
+    burst: int = Field(default=10, ge=1, description="Matches of one source after which it should not get in.")
+    hour_before: bool = Field(default=False, description="Also measure what is usual: the hour before the window.")
     upstreams: dict[Name, Pattern] = Field(default=dict(UPSTREAMS), max_length=NAMES_MOST)
     duration_unit: Literal["us", "ms", "s"] = Field(default="ms", description="Of a duration without a unit.")
     timezone: str = Field(default="UTC", description="Of timestamps that name none, such as Asia/Tokyo.")
@@ -93,6 +103,19 @@ class LogOptions(Options):
         except (ZoneInfoNotFoundError, ValueError, OSError) as error:
             raise ValueError(f'"{timezone}" is not a time zone; write one such as Asia/Tokyo') from error
         return timezone
+
+    @model_validator(mode="after")
+    def _sources_are_patterns(self) -> LogOptions:
+        named = {*self.by_source, *self.by_source.values()}
+        if unknown := sorted(named - self.patterns.keys()):
+            raise ValueError(f'by_source names "{unknown[0]}", which is not among `patterns`')
+        return self
+
+    @property
+    def counted(self) -> dict[str, str]:
+        """The patterns as the log's readers count them, by name: with a mark on those whose sources matter."""
+        marked = {*self.by_source, *self.by_source.values()}
+        return {name: f"{text}{BY_SOURCE}" if name in marked else text for name, text in self.patterns.items()}
 
     def spec(self) -> Spec:
         """How to read the lines."""
@@ -148,7 +171,8 @@ async def run(options: LogOptions, context: ProbeContext) -> Reading:
     """
     resource: LogResource = context.resource
     journal, desk = resource.journal, resource.desk
-    journal.ring.span_seconds = max(journal.ring.span_seconds, 2 * options.window + 10)
+    kept = hour.KEPT_SECONDS if options.hour_before else 0.0
+    journal.ring.span_seconds = max(journal.ring.span_seconds, 2 * options.window + 10, kept)
     give_up = desk.clock.monotonic() + min(context.timeout_seconds * 0.8, BEHIND_SECONDS)
     while not _is_ready(options, journal) and desk.clock.monotonic() < give_up:
         await desk.news(seconds=0.5)  # it was opened just now
@@ -156,11 +180,56 @@ async def run(options: LogOptions, context: ProbeContext) -> Reading:
     with journal.lock:
         view = journal.ring.view(context.now - options.window, float("inf"))
         before = journal.ring.view(context.now - 2 * options.window, context.now - options.window, deep=False)
-    return _reading(options, journal, view, before, context.now)
+        beside, cursor = _beside(options, journal, view, context)
+    reading = _reading(options, journal, view, before, context.now)
+    return replace(reading, measurements={**reading.measurements, **beside}, cursor=cursor)
+
+
+def _beside(options: LogOptions, journal: Journal, view: View, context: ProbeContext) -> tuple[dict[str, Value], Json]:
+    """Who is behind the patterns, and what is usual, as far as that is asked for; and what to remember of it."""
+    measured, cursor = _sources(options, journal, context.now), None
+    if options.hour_before:
+        known = hour.load(context.cursor)
+        since = journal.since if journal.since is not None else context.now
+        minutes = hour.remember(
+            known, journal.ring, options.counted, since=since, window=options.window, now=context.now
+        )
+        cursor = hour.dump(minutes) if minutes.keys() != known.keys() else None
+        measured |= _compared(options, view, hour.usual(minutes, window=options.window, now=context.now))
+    return measured, cursor
+
+
+def _sources(options: LogOptions, journal: Journal, now: float) -> dict[str, Value]:
+    counted = options.counted
+    found = {
+        name: journal.ring.sources(now - options.window, counted[name], counted[let_in], options.burst)
+        for name, let_in in options.by_source.items()
+        if counted[name] in journal.spec.patterns
+    }
+    if not found:
+        return {}
+    return {
+        "sources": {name: float(one.count) for name, one in found.items()},
+        "source_most": {name: one.most for name, one in found.items()},
+        "let_in_after": {name: float(one.let_in) for name, one in found.items()},
+    }
+
+
+def _compared(options: LogOptions, view: View, usual: hour.Usual | None) -> dict[str, Value]:
+    """The window beside the hour before it. Of an hour that is not known, nothing is usual."""
+    unusual: dict[str, float] = {}
+    for name, text in options.counted.items():
+        count, expected = round(view.matches.get(text, 0)), usual.matches.get(name, 0.0) if usual else 0.0
+        unusual[name] = float(count) if count >= UNUSUAL_TIMES * expected * options.window else 0.0
+    measured: dict[str, Value] = {"matches_unusual": unusual} if unusual else {}
+    if usual and usual.requests * hour.HOUR_SECONDS >= HOUR_LEAST_REQUESTS:
+        measured["requests_per_second_before"] = usual.requests
+        measured["traffic_ratio"] = view.requests / options.window / usual.requests
+    return measured
 
 
 def _is_ready(options: LogOptions, journal: Journal) -> bool:
-    return journal.want(options.patterns) and (journal.caught_up_at is not None or bool(journal.problem))
+    return journal.want(options.counted) and (journal.caught_up_at is not None or bool(journal.problem))
 
 
 def check(journal: Journal, now: float) -> None:
@@ -217,7 +286,7 @@ def _quiet(options: LogOptions, view: View, before: View, covered: bool, has_req
 
 def _matches(options: LogOptions, journal: Journal, view: View, now: float) -> dict[str, Value]:
     """How often each pattern was found in the window, and how long ago for the last time, if ever."""
-    counted = {name: text for name, text in options.patterns.items() if text in journal.spec.patterns}
+    counted = {name: text for name, text in options.counted.items() if text in journal.spec.patterns}
     if not counted:
         return {}
     last = journal.totals.last_matches
@@ -247,7 +316,9 @@ def _key(options: LogOptions) -> str:
 def _parts(options: Any) -> Mapping[str, frozenset[str]]:
     upstreams, patterns = frozenset(options.upstreams), frozenset(options.patterns)
     latencies = {f"latency_{name}_seconds": upstreams for name in ("mean", "p50", "p95", "p99")}
-    return {**latencies, "matches": patterns, "last_match_age_seconds": patterns}
+    sources = dict.fromkeys(("sources", "source_most", "let_in_after"), frozenset(options.by_source))
+    unusual = patterns if options.hour_before else frozenset()
+    return {**latencies, **sources, "matches": patterns, "matches_unusual": unusual, "last_match_age_seconds": patterns}
 
 
 PROBE = ProbeType(
@@ -268,6 +339,20 @@ PROBE = ProbeType(
         "latency_p99_seconds": Measure("99 % of requests took no longer; likewise each upstream.", split="upstream"),
         "silent_seconds": Measure("Since the log last grew."),
         "matches": Measure("Lines in the window that a pattern is found in.", split="pattern"),
+        "matches_unusual": Measure(
+            f"The same where they are {UNUSUAL_TIMES:.0f} times those of the hour before or more, else 0 (`hour_before`).",
+            split="pattern",
+        ),
+        "sources": Measure("Addresses that are behind the matches of a pattern (`by_source`).", split="pattern"),
+        "source_most": Measure("Matches of the address with the most of them (`by_source`).", split="pattern"),
+        "let_in_after": Measure(
+            "Addresses that got in after `burst` matches, as after a guessed password (`by_source`).", split="pattern"
+        ),
+        "requests_per_second_before": Measure("Requests per second in the hour before the window (`hour_before`)."),
+        "traffic_ratio": Measure(
+            "Requests per second, of those of the hour before; absent while fewer than half of its minutes are known, or"
+            f" where it had fewer than {HOUR_LEAST_REQUESTS} requests (`hour_before`)."
+        ),
         "last_match_age_seconds": Measure("Since a pattern was last found.", split="pattern", kind="age"),
     },
     reasons={

@@ -5,13 +5,16 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+import zlib
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monitor.core.probe import ProbeContext, ProbeError, Quiet, Reading
+from monitor.logs import hour
 from monitor.probes.log import PROBE, LogOptions, LogResource, open_log, run, watch_log
 
 
@@ -228,3 +231,114 @@ async def test_a_log_that_falls_silent_fails_however_little_is_in_its_window(pat
             await run(chosen, context(resource, later=700.0))
     assert caught.value.reason == "silent"
     assert caught.value.reading.measurements["silent_seconds"] == pytest.approx(700.0, abs=5)
+
+
+# --- who is behind a pattern, and what is usual -----------------------------------------------------------------------
+
+LOGINS = {
+    "patterns": {"rejected": '/auth/login.*"statusCode":4(01|29)', "accepted": '/auth/login.*"statusCode":20[01]'},
+    "by_source": {"rejected": "accepted"},
+    "burst": 10,
+    "min_samples": 1,
+}
+
+
+def login(status: int, address: str, *, ago: float = 0.0) -> bytes:
+    record = {"level": 30, "time": int((time.time() - ago) * 1000)}
+    asked = {"id": 7, "url": "/api/auth/login", "headers": {"x-forwarded-for": address}, "remoteAddress": "10.0.0.1"}
+    return (
+        json.dumps(
+            {**record, "req": asked, "res": {"statusCode": status}, "responseTime": 5}, separators=(",", ":")
+        ).encode()
+        + b"\n"
+    )
+
+
+async def test_unusual_logins_are_counted_by_their_sources_and_nobody_is_named(path: Path) -> None:
+    append(path, *[request(ago=70)] * 50)  # of the beginning and the end a few bytes are kept, to find the place again
+    append(path, *(login(401, "198.51.100.77", ago=60) for _ in range(12)), login(201, "198.51.100.77", ago=30))
+    append(
+        path, *(login(401, f"203.0.113.{number}", ago=40) for number in range(20)), login(201, "203.0.113.3", ago=20)
+    )
+    append(path, *[request(ago=1)] * 50)
+    keeper = Keeper()
+    chosen = options(path, **LOGINS)
+    async with open_log(chosen, keeper) as resource:
+        measured = (await run(chosen, context(resource))).measurements
+        shown = str(resource.families())
+    assert measured["matches"] == {"rejected": 32, "accepted": 2}
+    assert measured["sources"] == {"rejected": 21}
+    assert measured["source_most"] == {"rejected": 12}
+    assert measured["let_in_after"] == {"rejected": 1}
+    assert keeper.saved is not None
+    kept = zlib.decompress(keeper.saved)
+    for address in ("198.51.100.77", "203.0.113."):
+        assert address not in f"{measured}{shown}"
+        assert address.encode() not in kept
+
+
+async def test_behind_a_proxy_that_hides_them_the_sources_are_none_and_the_whole_still_counts(path: Path) -> None:
+    hidden = login(401, "unknown", ago=5)
+    append(path, *[hidden] * 40)
+    measured = (await once(options(path, **LOGINS))).measurements
+    assert (measured["matches"], measured["sources"], measured["source_most"]) == (
+        {"rejected": 40, "accepted": 0},
+        {"rejected": 0},
+        {"rejected": 0},
+    )
+
+
+async def test_a_second_probe_with_the_same_pattern_shares_the_reading(path: Path) -> None:
+    append(path, *(login(401, "198.51.100.77", ago=5) for _ in range(5)))
+    keeper, plain = Keeper(), options(path, patterns={"rejected": LOGINS["patterns"]["rejected"]}, min_samples=1)  # type: ignore[index]
+    chosen = options(path, **LOGINS)
+    assert PROBE.resource_key is not None
+    assert PROBE.resource_key(chosen) == PROBE.resource_key(plain)
+    async with open_log(chosen, keeper) as resource:
+        assert (await run(plain, context(resource))).measurements["matches"] == {"rejected": 5}
+        assert (await run(chosen, context(resource))).measurements["source_most"] == {"rejected": 5}
+
+
+async def test_traffic_now_stands_beside_that_of_the_hour_before(path: Path) -> None:
+    append(path, *(request(ago=seconds) for seconds in range(0, 300, 3)))  # one every three seconds
+    chosen = options(path, hour_before=True, patterns={"done": "request completed"}, min_samples=1)
+    now = time.time()
+    minutes = {at: hour.Minute(6.0, {"done": 1.0}) for at in range(int(now // 60) - 70, int(now // 60))}
+    async with open_log(chosen, Keeper()) as resource:
+        first = await run(chosen, context(resource))
+        later = replace(context(resource), cursor=hour.dump(minutes))
+        second = await run(chosen, later)
+    assert "traffic_ratio" not in first.measurements
+    assert first.measurements["matches_unusual"] == first.measurements["matches"]
+    assert first.cursor is not None
+    assert second.measurements["requests_per_second_before"] == pytest.approx(0.1, rel=0.05)
+    assert second.measurements["traffic_ratio"] == pytest.approx(100 / 300 / 0.1, rel=0.1)
+    assert second.measurements["matches_unusual"] == second.measurements["matches"]  # a hundred, and usual are five
+
+
+async def test_matches_that_are_as_many_as_ever_are_not_unusual(path: Path) -> None:
+    append(path, *(request(ago=seconds) for seconds in range(0, 300, 3)))
+    chosen = options(path, hour_before=True, patterns={"done": "request completed"}, min_samples=1)
+    now = time.time()
+    minutes = {at: hour.Minute(20.0, {"done": 19.0}) for at in range(int(now // 60) - 70, int(now // 60))}
+    async with open_log(chosen, Keeper()) as resource:
+        measured = (await run(chosen, replace(context(resource), cursor=hour.dump(minutes)))).measurements
+    assert measured["matches_unusual"] == {"done": 0}
+    assert measured["traffic_ratio"] == pytest.approx(1.0, rel=0.1)
+
+
+async def test_what_is_usual_goes_on_over_runs(path: Path) -> None:
+    append(path, *(request(ago=seconds) for seconds in range(0, 600, 3)))
+    chosen = options(path, hour_before=True)
+    async with open_log(chosen, Keeper()) as resource:
+        first = await run(chosen, context(resource))
+        again = await run(chosen, replace(context(resource), cursor=first.cursor))
+    assert again.cursor is None  # no minute has gone by: what is kept stays
+    assert isinstance(first.cursor, dict)
+    assert "minutes" in first.cursor
+
+
+@pytest.mark.parametrize("by_source", [{"rejected": "no-such"}, {"no-such": "accepted"}])
+def test_a_source_that_is_no_pattern_is_told(by_source: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match='by_source names "no-such", which is not among `patterns`'):
+        LogOptions.model_validate({"path": "x.log", **LOGINS, "by_source": by_source})
