@@ -120,7 +120,7 @@ class BullmqOptions(Options):
     url: RedisUrl
     prefix: Word = "bull"  # `{bull}` where Redis is a cluster
     queues: tuple[Word, ...] = Field(min_length=1, max_length=QUEUES_MOST)
-    failed_window: Duration = 300.0
+    failed_window: Duration = Field(default=300.0, description="How far back failures are counted.")
 
     @field_validator("queues")
     @classmethod

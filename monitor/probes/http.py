@@ -134,7 +134,7 @@ class HttpOptions(Options):
     values: Mapping[Name, health.Path] = {}  # numbers to measure
     ratios: Mapping[Name, tuple[health.Path, health.Path]] = {}  # the part, and the whole
     rates: Mapping[Name, health.Path] = {}  # counts that only grow; one that is smaller has begun anew at 0
-    max_bytes: Annotated[Size, Field(le=2**24)] = 2**20  # of the body, decompressed
+    max_bytes: Annotated[Size, Field(le=2**24, description="The largest body that is read, decompressed.")] = 2**20
     follow_redirects: bool = False
     ca_file: CaFile | None = None
 

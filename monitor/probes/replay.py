@@ -147,13 +147,16 @@ class ReplayOptions(Options):
     url: RedisUrl
     keys: str = Field(default="sf:pe:replay:*", min_length=1, max_length=KEY_BYTES)  # a glob, as in SCAN
     evidence: EvidenceOptions = EvidenceOptions()
-    stale_after: Duration = (
-        600.0  # how long an id stands still before evidence counts; Salesforce's keep-alive is 270 s
+    stale_after: Duration = Field(
+        default=600.0,
+        description="How long an id stands still before evidence counts; Salesforce's keep-alive comes within 270 s.",
     )
-    retention: Duration = 3 * 86400.0  # how long Salesforce keeps events: 72 h, standard-volume ones 24 h
-    replay_all_for: Duration = 7200.0  # how long SF_EVENTS_REPLAY=ALL may be on
-    scan_budget: int = Field(default=100_000, ge=_SCAN_STEP)  # keys of the database looked at in one run
-    forget_after: Duration = 3 * 86400.0  # a key gone this long is no longer missed
+    retention: Duration = Field(
+        default=3 * 86400.0, description="How long Salesforce keeps events: 72 h, standard-volume ones 24 h."
+    )
+    replay_all_for: Duration = Field(default=7200.0, description="How long SF_EVENTS_REPLAY=ALL may be on.")
+    scan_budget: int = Field(default=100_000, ge=_SCAN_STEP, description="Keys of the database looked at in one run.")
+    forget_after: Duration = Field(default=3 * 86400.0, description="A key gone this long is no longer missed.")
 
 
 @dataclass

@@ -199,7 +199,7 @@ class SalesforceOptions(Options):
     private_key: Annotated[Secret, AfterValidator(_private_key)] = SecretStr("")  # RSA, in PEM or base64 of it
     api_version: Annotated[str, StringConstraints(pattern=r"^\d{2,3}\.0$")] = "62.0"
     orders: Annotated[str, AfterValidator(_orders_query)] | None = None
-    older_than: Duration = 900.0  # how long an order may wait before `orders` counts it
+    older_than: Duration = Field(default=900.0, description="How long an order may wait before `orders` counts it.")
     counts: Mapping[Name, Annotated[str, AfterValidator(_count_query)]] = Field(default={}, max_length=10)
     limits: bool = False
     ca_file: CaFile | None = None
