@@ -7,12 +7,16 @@ from functools import cache
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
+from monitor.core.config import ProbeConfig
 from monitor.core.loading import Loaded, load
 from monitor.core.patience import Patience, report
 from monitor.core.runbook import OTHER, Severity
 from monitor.probes import discover
+from monitor.probes._exchange import parse_url
 from tests.config.loading import SHIPPED_ENV
+from tests.probes.test_contract import private_key
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PROBES_TEXT = (ROOT / "probes.yaml").read_text()
@@ -108,3 +112,38 @@ def test_two_causes_at_once_ripen_together_before_either_alone() -> None:
 def test_an_incident_outlasts_the_windows_that_still_show_it() -> None:
     windows = [getattr(probe.options, "window", 0.0) for probe in shipped().config.probes.values()]
     assert shipped().runbook.lifecycle.monitor >= max(windows)
+
+
+# --- certificates -----------------------------------------------------------------------------------------------------
+
+HTTPS = {  # everything that can be reached over https is
+    "BFF_URL": "https://bff.internal:4443", "BFF_CERTIFICATE": "true", "SF_MONITOR_LOGIN": "true",
+    "SF_MONITOR_CLIENT_ID": "an-id", "SF_MONITOR_USERNAME": "monitor@example.com", "PORTAL_URL": "https://portal.example",
+    "WHMCS_API_URL": "https://billing.example/includes/api.php", "SF_INSTANCE_URL": "https://example.my.salesforce.com",
+}  # fmt: skip
+
+
+def places(probe: ProbeConfig) -> set[tuple[str, int]]:
+    """The hosts and ports that a probe reaches over https."""
+    names = ("url", "instance_url", "login_url")
+    values = [getattr(probe.options, name, None) for name in names]
+    urls = [value.get_secret_value() if isinstance(value, SecretStr) else value for value in values if value]
+    return {(url.host, url.port) for url in map(parse_url, (text for text in urls if text.startswith("https://")))}
+
+
+def test_the_certificate_of_every_https_target_is_watched_and_has_a_rule() -> None:
+    pem = private_key()
+    env = {**SHIPPED_ENV, **HTTPS, "SF_MONITOR_PRIVATE_KEY": pem}
+    loaded = load("probes.yaml", PROBES_TEXT, types=discover(), env=env, read=lambda path: (ROOT / path).read_bytes())
+    enabled = [probe for probe in loaded.config.enabled() if places(probe)]
+    watching = {
+        probe.name: places(probe)
+        for probe in enabled
+        if any(condition.name == "certificate_left_seconds" for condition in probe.warn)
+        and any(condition.name == "certificate_left_seconds" for condition in probe.fail)
+    }
+    everywhere = set().union(*(places(probe) for probe in enabled))
+    assert len(everywhere) == 6
+    assert set().union(*watching.values()) == everywhere
+    named = {term.name for rule in loaded.runbook.scenarios["certificates"].rules for term in rule.terms}
+    assert named == set(watching)
