@@ -42,6 +42,10 @@ DATABASE = [
     (error("Can't reach database server at `db:5432`", code="P1001"), {"away"}),
     (error("Server has closed the connection.", code="P1017"), {"away"}),
     (error('ConnectorError(PostgresError { code: "57P03", message: "the database system is starting up" })'), {"away"}),
+    (error("Server has closed the connection."), {"away"}),
+    (error("Database `portal` does not exist", code="P1003"), {"denied"}),
+    (error("User was denied access on the database `portal`", code="P1010"), {"denied"}),
+    (error("Authentication failed against database server", code="P1000"), {"denied"}),
     (error("order P2024-1 of 53300 yen"), set()),
     (request("/api/orders", 200), set()),
 ]  # fmt: skip
@@ -50,6 +54,35 @@ DATABASE = [
 @pytest.mark.parametrize(("line", "names"), DATABASE)
 def test_prismas_words_for_a_database_in_trouble_are_counted(line: str, names: set[str]) -> None:
     assert found("db-errors", line) == names
+
+
+def said(message: str, level: int = 30) -> str:
+    return f'{{"level":{level},"time":1795453300000,"pid":829,"hostname":"vm","msg":"{message}"}}'
+
+
+# Salesforce's words: Pub/Sub API, "Handle Errors"; CometD, Platform Events Developer Guide. The portal's: its log.
+EVENTS = [
+    (said("Platform Event enqueued for provisioning"), {"event"}),
+    (said("Platform Event received"), {"event"}),
+    (error("Salesforce JWT auth failed", code="x").replace("}}", '},"msg":"Platform Event subscription failed"}'), {"refused"}),
+    (error("INVALID_ARGUMENT: The Replay ID validation failed. Ensure that the Replay ID is valid."), {"refused"}),
+    (error("x", metadata="sfdc.platform.eventbus.grpc.subscription.fetch.replayid.corrupted"), {"refused"}),
+    (error("x", metadata="sfdc.platform.eventbus.grpc.subscription.fetch.replayid.validation.failed"), {"refused"}),
+    (error("400::The replayId {82} you provided was invalid.  Please provide a valid ID, -2 to replay all events, or -1 to"
+           " replay only new events."), {"refused"}),
+    (error("401::Authentication invalid"), {"refused"}),
+    (error("403::Unknown client"), {"refused"}),
+    (said("Platform Event error: The Replay ID validation failed", 50), {"refused"}),
+    (said("Invoice 400::12 printed"), set()),
+    (request("/api/orders", 400), set()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("line", "names"), EVENTS)
+def test_the_words_for_an_event_and_for_a_subscription_that_is_refused_are_told_apart(
+    line: str, names: set[str]
+) -> None:
+    assert found("sf-events", line) == names
 
 
 @pytest.mark.parametrize(
