@@ -22,7 +22,8 @@ from redis.exceptions import NoPermissionError
 from monitor.core.config import Config, ProbeConfig
 from monitor.core.probe import Fault, ProbeContext, ProbeError, ProbeType
 from monitor.core.scrub import scrub
-from monitor.probes import bullmq
+from monitor.probes import bullmq, salesforce
+from monitor.probes._exchange import parse_url
 from monitor.probes._redis import ask, translated
 
 PATIENCE_SECONDS = 10.0
@@ -57,7 +58,7 @@ async def look(config: Config) -> list[Row]:
     """
     groups: dict[str, list[ProbeConfig]] = {}
     for probe in config.enabled():
-        if probe.type.name in _LOOKS:
+        if probe.type.name in _LOOKS and _has_login(probe):
             groups.setdefault(_target(probe), []).append(probe)
     found = await asyncio.gather(*(_tried(probes) for probes in groups.values()))
     return [
@@ -72,6 +73,8 @@ def _target(probe: ProbeConfig) -> str:
     options: Any = probe.options
     if probe.type.name in {"redis", "replay", "bullmq", "postgres"}:
         return str(options.url.get_secret_value())
+    if probe.type.name == "salesforce" and probe.type.resource_key:
+        return f"salesforce {options.instance_url} {probe.type.resource_key(options)}"
     if probe.type.name in {"log", "settings"}:
         return f"file {options.path}"
     return f"{probe.name} alone"
@@ -96,7 +99,7 @@ def _refused(probe_type: ProbeType, error: ProbeError) -> Finding:
     return verdict, f"{error}. {reason.advice}"
 
 
-_DENIALS = frozenset({"credentials"})  # the portal's own, so the target's fault to the probe
+_DENIALS = frozenset({"credentials", "refused"})  # the portal's own, so the target's fault to the probe
 
 
 # --- Redis ------------------------------------------------------------------------------------------------------------
@@ -233,6 +236,54 @@ def _of_role(found: Mapping[str, Any]) -> list[Finding]:
     ]
 
 
+# --- Salesforce -------------------------------------------------------------------------------------------------------
+
+_CUSTOMERS = ("Contact", "Account")
+
+
+async def _look_at_salesforce(probes: Sequence[ProbeConfig]) -> list[Finding]:
+    """What the login of these probes, which share it, lacks for them, and what else it may do."""
+    async with AsyncExitStack() as stack:
+        session = await _opened(stack, probes[0])
+        lacks: list[Finding] = []
+        for probe in probes:
+            context = ProbeContext(probe.name, time.time(), PATIENCE_SECONDS, resource=session)
+            try:
+                reading = await probe.type.run(probe.options, context)
+            except ProbeError as error:
+                return [*lacks, _refused(probe.type, error)]
+            if "limits" in reading.details:
+                lacks.append((Verdict.LACKS, "View Setup and Configuration, so it does not see the limits"))
+        options: Any = probes[0].options
+        context = ProbeContext(probes[0].name, time.time(), PATIENCE_SECONDS, resource=session)
+        asked = {kind for probe in probes for kind in salesforce.kinds(probe.options)}  # type: ignore[arg-type]
+        found = {kind: await salesforce.powers(options, context, kind) for kind in sorted({*asked, *_CUSTOMERS})}
+    changes = {kind: ", ".join(sorted(powers - {"read"})) for kind, powers in found.items()}
+    too_much = [
+        *(f"it may {change} {kind}: let its permission set only read" for kind, change in changes.items() if change),
+        *(f"it may read {kind}, customers' data" for kind in _CUSTOMERS if {kind} - asked and "read" in found[kind]),
+    ]
+    return [*lacks, *((Verdict.TOO_MUCH, text) for text in too_much)]
+
+
+# --- what shows by a run ----------------------------------------------------------------------------------------------
+
+
+async def _look_by_a_run(probes: Sequence[ProbeConfig]) -> list[Finding]:
+    """A login that can only be tried: whether it is taken. What else it may do is not to be seen."""
+    (probe,) = probes
+    await probe.type.run(probe.options, ProbeContext(probe.name, time.time(), PATIENCE_SECONDS))
+    return [(Verdict.FITS, "it is taken; what else it may do cannot be seen from here")]
+
+
+def _has_login(probe: ProbeConfig) -> bool:
+    """Whether a probe of a type that may do without has a login of its own."""
+    options: Any = probe.options
+    if probe.type.name == "http":
+        return bool(options.headers) or parse_url(options.url.get_secret_value()).login is not None
+    return probe.type.name not in {"freebit", "salesforce"} or bool(options.login)
+
+
 # --- WHMCS, files -----------------------------------------------------------------------------------------------------
 
 _ANOTHER_ACTION = "GetCurrencies"  # small, and without personal data
@@ -276,6 +327,9 @@ _LOOKS: Mapping[str, Look] = {
     "bullmq": _look_at_redis,
     "postgres": _look_at_postgres,
     "whmcs": _look_at_whmcs,
+    "salesforce": _look_at_salesforce,
+    "freebit": _look_by_a_run,
+    "http": _look_by_a_run,
     "log": _look_at_file,
     "settings": _look_at_file,
 }

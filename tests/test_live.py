@@ -22,6 +22,8 @@ from monitor.live import Row, Verdict, look
 from monitor.probes import discover
 from monitor.sandbox.servers import PostgresServer, RedisServer, postgres_programs
 from tests.conftest import MakePostgres, MakeRedis
+from tests.probes.test_salesforce import LIMITS, ORDERS, WAITING, Org, answer, pem
+from tests.probes.test_salesforce import refused as no
 from tests.probing import held
 from tests.replies import http, says, serving
 from tests.servers import free_port
@@ -317,6 +319,87 @@ async def test_refused_credentials_are_tried_once() -> None:
     async with serving(says(REFUSED)) as server:
         await look(whmcs(server.url("/includes/api.php")))
     assert len(server.requests) == 1
+
+
+# --- Salesforce, Freebit, and logins of pages -------------------------------------------------------------------------
+
+
+def described(**flags: bool) -> bytes:
+    return answer({"name": "Order", **{name: flags.get(name, False) for name in DESCRIBED}})
+
+
+DESCRIBED = ("queryable", "createable", "updateable", "deletable")
+NO_SUCH_KIND = no("NOT_FOUND", 404)
+
+
+async def salesforce_rows(org: Org, **more: object) -> list[Row]:
+    async with serving(org) as server:
+        place = f"http://127.0.0.1:{server.port}"
+        login = {"instance_url": place, "login_url": place, "login": True, "client_id": PASSWORD,
+                 "username": "monitor@example.com", "private_key": pem()}  # fmt: skip
+        shared = {"type": "salesforce", **login}
+        return await look(configured(orders={**shared, "orders": ORDERS}, limits={**shared, "limits": True, **more}))
+
+
+def org(order: bytes, contact: bytes = NO_SUCH_KIND, **answers: bytes) -> Org:
+    well = {"/query": answer(WAITING), "/limits": answer(LIMITS)}
+    kinds = {"/sobjects/Order/describe": order, "/sobjects/Contact/describe": contact,
+             "/sobjects/Account/describe": NO_SUCH_KIND}  # fmt: skip
+    return Org({**well, **kinds, **{f"/{name}": reply for name, reply in answers.items()}})
+
+
+async def test_a_salesforce_user_that_only_reads_orders_fits_and_logs_in_once() -> None:
+    tried = org(described(queryable=True))
+    rows = await salesforce_rows(tried)
+    assert [(row.probes, row.verdict) for row in rows] == [(("orders", "limits"), Verdict.FITS)]
+    assert len(tried.logins) == 1
+
+
+@pytest.mark.parametrize(
+    ("tried", "verdict", "said"),
+    [
+        (org(described(queryable=True, updateable=True, deletable=True)), Verdict.TOO_MUCH, "it may delete, update Order"),
+        (org(described(queryable=True), described(queryable=True)), Verdict.TOO_MUCH, "it may read Contact, customers' data"),
+        (org(described(), limits=answer({})), Verdict.LACKS, "View Setup and Configuration"),
+        (org(described(), query=no("INVALID_TYPE", 400)), Verdict.LACKS, "does not understand a query"),
+        (org(described(), query=no("API_DISABLED_FOR_ORG", 403)), Verdict.LACKS, "API Enabled"),
+        (Org(login_answer=answer({"error": "invalid_grant", "error_description": "user is locked"}, 400)), Verdict.LACKS,
+         "The user is locked"),
+        (Org(login_answer=answer("<html>down", 503)), Verdict.NOT_TRIED, "maintenance"),
+    ],
+)  # fmt: skip
+async def test_what_a_salesforce_user_lacks_or_has_too_much_of_is_told(tried: Org, verdict: Verdict, said: str) -> None:
+    assert said in texts(await salesforce_rows(tried), verdict)
+
+
+async def test_without_a_login_nothing_of_salesforce_is_tried() -> None:
+    assert not await look(configured(front={"type": "salesforce", "instance_url": "https://example.my.salesforce.com"}))
+
+
+@pytest.mark.parametrize(
+    ("reply", "verdict"),
+    [
+        (http('{"resultCode": "100"}'), Verdict.FITS),
+        (http('{"resultCode": "201"}'), Verdict.LACKS),
+        (http("", 503), Verdict.NOT_TRIED),
+    ],
+)
+async def test_freebits_login_is_tried_where_it_is_used(reply: bytes, verdict: Verdict) -> None:
+    async with serving(says(reply)) as server:
+        login = {"type": "freebit", "url": server.url(), "login": True, "oem_id": PASSWORD, "oem_key": PASSWORD}
+        assert verdicts(await look(configured(freebit=login))) == {verdict}
+        assert await look(configured(freebit={"type": "freebit", "url": server.url()})) == []
+    assert server.connections == 1
+
+
+@pytest.mark.parametrize(("status", "verdict"), [(200, Verdict.FITS), (401, Verdict.LACKS), (500, Verdict.NOT_TRIED)])
+async def test_the_login_of_a_page_is_tried_where_it_has_one(status: int, verdict: Verdict) -> None:
+    async with serving(says(http("", status))) as server:
+        url = f"http://user:{PASSWORD}@127.0.0.1:{server.port}/"
+        assert verdicts(await look(configured(page={"type": "http", "url": url}))) == {verdict}
+        header = {"type": "http", "url": server.url(), "headers": {"X-Api-Key": PASSWORD}}
+        assert verdicts(await look(configured(page=header))) == {verdict}
+        assert await look(configured(page={"type": "http", "url": server.url()})) == []
 
 
 # --- files ------------------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from monitor.core.probe import (
     Opening,
     Options,
     ProbeContext,
+    ProbeError,
     ProbeType,
     Reading,
     Reason,
@@ -155,6 +156,8 @@ _COUNT = re.compile(r"\s*SELECT\s+COUNT\(\s*\)\s+FROM\s+\w+\b[^;]*", re.IGNORECA
 _ORDERS = re.compile(
     r"\s*SELECT\s+COUNT\(\s*\w+\s*\)\s+waiting\s*,\s*MIN\(\s*\w+\s*\)\s+oldest\s+FROM\s+\w+\b[^;]*", re.IGNORECASE
 )
+_FROM = re.compile(r"\bFROM\s+(\w+)", re.IGNORECASE)
+_POWERS = {"queryable": "read", "createable": "create", "updateable": "update", "deletable": "delete"}
 BEFORE = "{before}"
 
 
@@ -366,6 +369,29 @@ async def run(options: SalesforceOptions, context: ProbeContext) -> Reading:
         details["login"] = "off, so orders, counts and limits are not asked"
     measurements = {"duration_seconds": journey.seconds, **journey.measurements(), **measured}
     return Reading(measurements, cursor=cursor, details={"address": journey.address, **details})
+
+
+async def powers(options: SalesforceOptions, context: ProbeContext, kind: str) -> frozenset[str]:
+    """What this login may do with a kind of object: some of `read`, `create`, `update`, `delete`; none if it sees none.
+
+    One API request, of its description (`/sobjects/Order/describe`).
+    """
+    journey = Journey(context.now)
+    visit = _Visit(options, context.resource, journey, context.now)
+    try:
+        async with journey.within(context.timeout_seconds):
+            found = await visit.get(f"sobjects/{kind}/describe")
+    except ProbeError as error:
+        if error.reason in {VERSION, RIGHTS}:  # so Salesforce says that there is no such kind for this user
+            return frozenset()
+        raise
+    return frozenset(power for flag, power in _POWERS.items() if found.get(flag) is True)
+
+
+def kinds(options: SalesforceOptions) -> list[str]:
+    """The kinds of object that the queries are about."""
+    queries = [*([options.orders] if options.orders else []), *options.counts.values()]
+    return list(dict.fromkeys(match[1] for query in queries if (match := _FROM.search(query))))
 
 
 async def _orders(visit: _Visit, soql: str) -> dict[str, Value]:
