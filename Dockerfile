@@ -7,10 +7,10 @@ WORKDIR /build
 COPY requirements.lock ./
 RUN python3 -m venv /opt/portal-monitor \
     && /opt/portal-monitor/bin/pip install --no-cache-dir --require-hashes -r requirements.lock
-COPY pyproject.toml README.md LICENSE probes.yaml ./
+COPY pyproject.toml setup.py README.md LICENSE probes.yaml ./
 COPY alerts alerts
 COPY monitor monitor
-RUN /opt/portal-monitor/bin/pip install --no-cache-dir --no-deps . \
+RUN rm -rf monitor/sandbox && /opt/portal-monitor/bin/pip install --no-cache-dir --no-deps . \
     && /opt/portal-monitor/bin/pip uninstall --yes --quiet setuptools pip
 
 FROM ${BASE}

@@ -22,12 +22,17 @@ def sandbox() -> None:
 @click.option("--no-daemon", is_flag=True, help="Only the portal and Alertmanager; run the daemon yourself.")
 @click.option("--listen", default="127.0.0.1:9877", show_default=True, help="Where the daemon listens.")
 @click.option("--traffic", default=25.0, show_default=True, help="Requests of customers, a second.")
-def up(folder: Path, no_daemon: bool, listen: str, traffic: float) -> None:
+@click.option("--alertmanager", default="", metavar="URL", help="One that runs already; else one is started.")
+@click.option("--url", default="", help="Under which others reach the console, if it is not the address it listens on.")
+def up(folder: Path, no_daemon: bool, listen: str, traffic: float, alertmanager: str, url: str) -> None:
     """Start the portal and the daemon on it; pages appear as they come. Ctrl-C ends all."""
     from monitor.sandbox import remote, supervisor
 
     try:
-        supervisor.up(supervisor.Plan(folder, daemon=not no_daemon, listen=listen, requests_per_second=traffic))
+        plan = supervisor.Plan(
+            folder, daemon=not no_daemon, listen=listen, requests_per_second=traffic, alertmanager=alertmanager, url=url
+        )
+        supervisor.up(plan)
     except remote.SandboxError as error:
         raise click.ClickException(str(error)) from error
 

@@ -43,6 +43,7 @@ class Places:
     store: str
     listen: str
     alertmanager: str | None
+    url: str = ""  # under which others reach it, if it is not `listen`
 
 
 def addresses(
@@ -88,7 +89,7 @@ def write(folder: Path, shipped: Path, addresses: Addresses, places: Places) -> 
 def probes_for(text: str, addresses: Addresses, places: Places) -> str:
     """The sandbox's probes.yaml. Raises PairError for a variable that it has no value for."""
     alertmanagers = [{"url": places.alertmanager}] if places.alertmanager else []
-    addresses = replace(addresses, plain={**addresses.plain, "MONITOR_URL": f"http://{places.listen}"})
+    addresses = replace(addresses, plain={**addresses.plain, "MONITOR_URL": places.url or f"http://{places.listen}"})
     fixed = {("store",): places.store, ("web", "listen"): places.listen, ("alertmanagers",): alertmanagers}
 
     def change(where: Where, value: Any) -> str | None:

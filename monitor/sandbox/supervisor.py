@@ -44,6 +44,8 @@ class Plan:
     daemon: bool = True
     listen: str = LISTEN
     requests_per_second: float = REQUESTS_PER_SECOND
+    alertmanager: str = ""  # the address of one that runs elsewhere; else one is started here
+    url: str = ""  # the console's address for others, if it is not `listen`
     shipped: Path = ROOT  # the folder with probes.yaml
 
 
@@ -144,6 +146,8 @@ class Supervisor:
 
     async def _start_alertmanager(self, stack: contextlib.AsyncExitStack) -> str | None:
         """Its address, or None where there is none: the rest goes on without."""
+        if self.plan.alertmanager:
+            return self.plan.alertmanager
         program = tool(alertmanager.PROGRAM) or tool("alertmanager")
         if not program:
             self._say(f"There is no Alertmanager on this machine: {NO_PAGES}", "yellow")
@@ -164,7 +168,8 @@ class Supervisor:
 
     def _console_port(self, stack: contextlib.AsyncExitStack) -> int:
         host, _, number = self.plan.listen.rpartition(":")
-        if host != "127.0.0.1" or not number.isdigit():
+        known = {"127.0.0.1"} if self.plan.daemon else {"127.0.0.1", "0.0.0.0"}
+        if host not in known or not number.isdigit():
             raise SandboxError(f'"{self.plan.listen}" is no address for the sandbox; write 127.0.0.1:9877')
         try:
             port = Port(int(number))
@@ -174,7 +179,8 @@ class Supervisor:
         return port.number
 
     def _configure(self, port: int, receiver: str | None) -> Path:
-        places = pair.Places(f"sqlite://{self.folder}/state.db", f"127.0.0.1:{port}", receiver)
+        host = self.plan.listen.rpartition(":")[0]
+        places = pair.Places(f"sqlite://{self.folder}/state.db", f"{host}:{port}", receiver, self.plan.url)
         return pair.write(self.folder, self.plan.shipped, self.portal.addresses(), places)
 
     async def _start_daemon(self, stack: contextlib.AsyncExitStack, config: Path, port: int) -> Child:
