@@ -89,7 +89,7 @@ class _Turn:
     pages: list[Page] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     updates: set[str] = field(default_factory=set)  # scenarios of which people are to be told anew
-    taking: set[str] = field(default_factory=set)  # scenarios that took a severity
+    taking: set[tuple[str, Severity]] = field(default_factory=set)  # severities that scenarios took
 
 
 class Cycle:
@@ -307,10 +307,16 @@ class Cycle:
         """The fallback has carried these pages."""
         async with self._lock:
             await self._look_at_clock()
-            now, carried = self._clock.now(), {_identity(page) for page in pages}
-            moved = [replace(page, fell_back_at=now) for page in self._pages if _identity(page) in carried]
-            self._replace_pages(moved)
-            await asyncio.wait({self._store.save(Changes(pages=tuple(moved)))}, timeout=DISK_PATIENCE_SECONDS)
+            now, carried = self._clock.now(), {page.identity for page in pages}
+            moved = [replace(page, fell_back_at=now) for page in self._pages if page.identity in carried]
+            events = tuple(self._event(page.incident, "fallback", self._carried(page)) for page in moved)
+            await self._keep_pages(moved, events)
+
+    async def delivered(self, at: Mapping[tuple[object, ...], float]) -> None:
+        """The first Alertmanager took these pages (by identity) at these wall times."""
+        async with self._lock:
+            pages = [page for page in self._pages if page.delivered_at is None and page.identity in at]
+            await self._keep_pages([replace(page, delivered_at=at[page.identity]) for page in pages])
 
     # --- what can be seen ---------------------------------------------------------------------------------------------
 
@@ -371,6 +377,8 @@ class Cycle:
             incident=open_,
             escalation_level=max((int(page.escalation_level[1]) for page in paged if page.vendor == "none"), default=0),
             opened_total={level_: count for (scenario, level_), count in self._opened.items() if scenario == name},
+            response_overdue=open_ is not None
+            and escalation.response_overdue(self.runbook, open_, self._clock.now(), recorded=self.recorded),
         )
 
     # --- a run --------------------------------------------------------------------------------------------------------
@@ -512,8 +520,7 @@ class Cycle:
                 turn.older.append(step.incident)
                 self._past[step.incident.key] = step.incident
         turn.events += [self._event(step.incident.key, kind, text, by) for kind, text in step.events]
-        if any(kind in {"opened", "reopened", "severity", "declared"} for kind, _ in step.events):
-            turn.taking.add(step.incident.scenario)
+        turn.taking |= _taking(known, step.incident)
         if step.update:
             turn.updates.add(step.incident.scenario)
 
@@ -558,8 +565,7 @@ class Cycle:
     def _count_openings(self, turn: _Turn) -> dict[tuple[str, Severity], int]:
         """Count each severity that an incident took, in each of its openings."""
         counted = {}
-        for name in turn.taking & set(turn.incidents):
-            key = (name, turn.incidents[name].severity)
+        for key in turn.taking:
             counted[key] = self._opened[key] = self._opened.get(key, 0) + 1
         return counted
 
@@ -610,13 +616,30 @@ class Cycle:
                 turn.events.append(self._event(item.key, "paged", self._paged(page)))
         self._replace_pages(turn.pages)
 
-    def _paged(self, page: Page) -> str:
+    async def _keep_pages(self, moved: list[Page], events: tuple[Event, ...] = ()) -> None:
+        """Save what became of pages; what is told of them changes with it."""
+        if not moved:
+            return
+        self._replace_pages(moved)
+        changes = Changes(pages=tuple(moved), events=events)
+        await asyncio.wait({self._store.save(changes)}, timeout=DISK_PATIENCE_SECONDS)
+        self.changes += 1
+        self._tell(self.told())
+
+    def _carried(self, page: Page) -> str:
+        waited = format_duration(max(0.0, round(self._clock.now() - page.fired_at)))
+        return f"No Alertmanager took the page to {self._whom(page)} for {waited}; the fallback carried it"
+
+    def _whom(self, page: Page) -> str:
         row = self.runbook.escalation.get(page.escalation_level)
         who = page.escalation_level if row is None else f"{page.escalation_level} {row.to}"
         who += f" ({page.vendor})" if page.vendor != "none" else ""
-        who += ", second call" if page.attempt > 1 else ""
+        return who + (", second call" if page.attempt > 1 else "")
+
+    def _paged(self, page: Page) -> str:
+        who = f"{self._whom(page)} at {page.severity}"
         late = page.fired_at - page.due_at
-        return f"{who} at {page.severity}" + (f", {format_duration(round(late))} late" if late >= LATE_SECONDS else "")
+        return who + (f", {format_duration(round(late))} late" if late >= LATE_SECONDS else "")
 
     def _in_sight(self, item: Incident) -> bool:
         """Whether its probes have been seen in this process, so that nothing goes further on old news."""
@@ -667,7 +690,7 @@ class Cycle:
         self._remind_at = min((at for at in next_ if at is not None), default=math.inf)
 
     def _replace_pages(self, moved: Iterable[Page]) -> None:
-        by_identity = {_identity(page): page for page in self._pages} | {_identity(page): page for page in moved}
+        by_identity = {page.identity: page for page in self._pages} | {page.identity: page for page in moved}
         self._pages = list(by_identity.values())
 
     def _replace_notices(self, moved: Iterable[Notice]) -> None:
@@ -797,8 +820,11 @@ def _count(tally: Tally, result: Result) -> Tally:
     return replace(counted, errors=counted.errors + 1) if result.outcome is Outcome.ERROR else counted
 
 
-def _identity(page: Page) -> tuple[object, ...]:
-    return page.incident, page.opening, page.severity, page.escalation_level, page.vendor, page.attempt
+def _taking(before: Incident | None, after: Incident) -> set[tuple[str, Severity]]:
+    """The severities that it newly took, but for those that it had in this opening before."""
+    had = before.taken if before else ()
+    known = {taken.severity for taken in had if taken.opening == after.opening}
+    return {(after.scenario, taken.severity) for taken in after.taken[len(had) :] if taken.severity not in known}
 
 
 def _notice_identity(notice: Notice) -> tuple[object, ...]:
@@ -818,7 +844,7 @@ def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook, own: Map
     try:
         return Page(
             labels["incident"], 1, Severity[labels["severity"]], labels["escalation_level"], labels["vendor"],
-            int(labels["attempt"]), dict(labels), since, since,
+            int(labels["attempt"]), dict(labels), since, since, delivered_at=since,
         )  # fmt: skip
     except (KeyError, ValueError):
         return None

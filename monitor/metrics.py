@@ -304,7 +304,7 @@ def _incidents(snapshot: Snapshot, families: _Families) -> None:
             )
             families.add(
                 "portal_incidents_total",
-                "Incidents opened, by the severity they were opened at.",
+                "Incidents, by each severity they took: once for each opening.",
                 view.opened_total.get(severity, 0),
                 **labels,
             )
@@ -317,7 +317,7 @@ def _incidents(snapshot: Snapshot, families: _Families) -> None:
         families.add(
             "portal_incident_response_overdue",
             "1 while nobody has responded to the open incident and the time for it has passed.",
-            0,
+            float(view.response_overdue),
             scenario=name,
         )
 

@@ -139,6 +139,17 @@ class Page:
     fired_at: float = 0.0
     ended_at: float | None = None
     fell_back_at: float | None = None  # when it was told by the fallback, because no Alertmanager took it
+    delivered_at: float | None = None  # when the first Alertmanager took it
+
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from every other page."""
+        return self.incident, self.opening, self.severity, self.escalation_level, self.vendor, self.attempt
+
+    @property
+    def told(self) -> bool:
+        """Whether it has got out of this house at all."""
+        return self.delivered_at is not None or self.fell_back_at is not None
 
 
 class NoticeKind(StrEnum):
@@ -352,6 +363,7 @@ def shift_page(page: Page, seconds: float) -> Page:
         fired_at=page.fired_at + seconds,
         ended_at=None if page.ended_at is None else page.ended_at + seconds,
         fell_back_at=None if page.fell_back_at is None else page.fell_back_at + seconds,
+        delivered_at=None if page.delivered_at is None else page.delivered_at + seconds,
     )
 
 

@@ -7,12 +7,28 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time, tzinfo
 from typing import Annotated, Any
+from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, available_timezones
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    SecretStr,
+    WithJsonSchema,
+    model_validator,
+)
 
+from monitor.core import recurrence
+from monitor.core.condition import did_you_mean
 from monitor.core.config import FailAfter
-from monitor.core.quantity import Delay, Duration
+from monitor.core.probe import Secret
+from monitor.core.quantity import Delay, Duration, format_duration
 from monitor.core.runbook import Severity
 
 NAME = re.compile(r"[a-z][a-z0-9-]{0,59}")
@@ -101,6 +117,70 @@ def _clock_time(value: str) -> str:
     return value
 
 
+def _zone(value: object) -> tzinfo:
+    try:
+        return ZoneInfo(str(value))
+    except (KeyError, ValueError, OSError):  # no such file, or no file at all, such as "Asia"
+        meant = did_you_mean(str(value)[:80], available_timezones())
+        meant = meant if "did you mean" in meant else '; write one such as "Asia/Tokyo"'  # and not all six hundred
+        raise ValueError(f'"{value}" is no time zone{meant}') from None
+
+
+_DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _workdays(value: object) -> frozenset[int]:
+    found: set[int] = set()
+    for part in ",".join(map(str, value)).split(",") if isinstance(value, list) else str(value).split(","):
+        first, dash, last = (name.strip().lower() for name in part.partition("-"))
+        if first not in _DAYS or (last not in _DAYS if dash else last):
+            raise ValueError(f'"{part.strip()}" is no day of the week; write "Mon-Fri", or [Sun, Mon, Tue]')
+        begin = _DAYS.index(first)
+        count = (_DAYS.index(last) - begin) % 7 if dash else 0
+        found |= {(begin + step) % 7 for step in range(count + 1)}
+    return frozenset(found)
+
+
+def _day(value: object) -> date:
+    try:
+        return date.fromisoformat(str(value) if re.fullmatch(r"\d{4}-\d\d-\d\d", str(value)) else "")
+    except ValueError:
+        raise ValueError(f'"{value}" is no day; write it as 2026-12-31') from None
+
+
+def _hours(value: object) -> tuple[time, time]:
+    match = re.fullmatch(r"(\d\d:\d\d) ?- ?(\d\d:\d\d)", str(value))
+    try:
+        begin, end = (time.fromisoformat(text) for text in (match.groups() if match else ("", "")))
+    except ValueError:
+        raise ValueError(f'"{value}" are no hours; write them as "09:00-18:00"') from None
+    if begin >= end:
+        raise ValueError(f'"{value}" ends before it begins; write the hours of one day, such as "09:00-18:00"')
+    return begin, end
+
+
+def _local_time(value: object) -> datetime:
+    try:
+        match = re.fullmatch(r"(\d{4}-\d\d-\d\d)[T ](\d\d:\d\d(:\d\d)?)", str(value))
+        return datetime.fromisoformat(f"{match[1]}T{match[2]}" if match else "")
+    except ValueError:
+        raise ValueError(
+            f'"{value}" is no time of a day; write it as 2026-12-01T02:00, on the clocks of `zone`'
+        ) from None
+
+
+def _secret_address(value: SecretStr) -> SecretStr:
+    """What is wrong with it must not be shown: all of it is secret."""
+    try:
+        parts = urlsplit(value.get_secret_value())
+        good = parts.scheme in {"http", "https"} and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good or re.search(r"\s", value.get_secret_value()):
+        raise ValueError("is no address; it must be one such as https://host/path")
+    return value
+
+
 _TEXT = {"type": "string", "minLength": 1}
 
 Text = Annotated[str, Field(min_length=1)]
@@ -127,6 +207,30 @@ Samples = Annotated[
 Pace = Annotated[Duration, AfterValidator(_not_hammering)]
 Labels = Annotated[dict[str, str], AfterValidator(_label_names)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+Zone = Annotated[InstanceOf[tzinfo], BeforeValidator(_zone), WithJsonSchema(_TEXT | {"examples": ["Asia/Tokyo"]})]
+Workdays = Annotated[
+    frozenset[int],
+    BeforeValidator(_workdays),
+    WithJsonSchema({"anyOf": [_TEXT, {"type": "array", "items": _TEXT, "minItems": 1}]}),
+]
+Day = Annotated[date, BeforeValidator(_day), WithJsonSchema({"type": "string", "format": "date"})]
+Hours = Annotated[
+    tuple[time, time],
+    BeforeValidator(_hours),
+    WithJsonSchema({"type": "string", "pattern": r"^([0-9]{2}:[0-9]{2} *- *[0-9]{2}:[0-9]{2}|\$\{[^}]+\})$"}),
+]
+LocalTime = Annotated[
+    datetime,
+    BeforeValidator(_local_time),
+    WithJsonSchema(
+        {
+            "type": "string",
+            "pattern": r"^([0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}(:[0-9]{2})?|\$\{[^}]+\})$",
+        }
+    ),
+]
+CronText = Annotated[str, AfterValidator(recurrence.checked)]
+SecretAddress = Annotated[Secret, AfterValidator(_secret_address)]
 
 
 # --- probes.yaml -----------------------------------------------------------------------------------------------------
@@ -201,6 +305,65 @@ class AlertmanagerKeys(Keys):
         return self
 
 
+class CalendarKeys(Keys):
+    tz: Zone = Field(default_factory=lambda: UTC)
+    """The time zone of everything below, and of maintenance that names none: Asia/Tokyo"""
+    workdays: Workdays = frozenset(range(5))
+    """Mon-Fri"""
+    holidays: tuple[Day, ...] = ()
+    """Days on which nobody works: 2026-12-31"""
+    hours: Hours = (time(9), time(18))
+    """When people are there for what can wait: "09:00-18:00\""""
+
+
+class MaintenanceKeys(Keys):
+    of: Texts
+    """Probes and scenarios of which no incident opens meanwhile. Of one name a probe comes first: scenario:redis"""
+    once: LocalTime | None = None
+    """When it begins: 2026-12-01T02:00"""
+    cron: CronText | None = None
+    """Or when it begins again and again: minute, hour, day, month, weekday: "0 3 * * sun\""""
+    zone: Zone | None = None
+    """On whose clocks; none: those of the calendar."""
+    hold: Duration = Field(alias="for")
+    """How long it lasts."""
+    reason: Text
+    """What is done; it is shown."""
+
+    @model_validator(mode="after")
+    def _one_beginning(self) -> MaintenanceKeys:
+        if not self.of:
+            raise ValueError("say of what: `of:` names probes and scenarios")
+        if (self.once is None) == (self.cron is None):
+            raise ValueError("it begins either `once:` or as `cron:` says; write one of them")
+        if self.cron is not None and not recurrence.leaves_a_gap(self.cron, self.hold):
+            lasts = format_duration(self.hold)
+            raise ValueError(f'it would never end: "{self.cron}" comes again before {lasts} are over')
+        return self
+
+
+class FallbackKeys(Keys):
+    after: Duration = 60.0
+    """For how long no Alertmanager has taken a P1 page."""
+    command: tuple[Text, ...] = ()
+    """A program and its arguments, no shell; the page comes to it as JSON."""
+    webhook: SecretAddress | None = None
+    """An address to which the page is sent as JSON."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> FallbackKeys:
+        if bool(self.command) == (self.webhook is not None):
+            raise ValueError("it is carried either by `command:` or by `webhook:`; write one of them")
+        return self
+
+
+class HeartbeatKeys(Keys):
+    url: SecretAddress
+    """The address whose silence is somebody else's alarm."""
+    every: Pace = 60.0
+    """How often it is asked for."""
+
+
 class ProbesKeys(Keys):
     runbook: Text
     """Path of runbook.yaml, beside this file or absolute."""
@@ -215,6 +378,14 @@ class ProbesKeys(Keys):
     """What is watched, by name."""
     labels: Labels = {}
     """Added to every alert."""
+    calendar: CalendarKeys = Field(default_factory=CalendarKeys)
+    """When people work: for reviews and for reminders that can wait. Pages never wait."""
+    maintenance: tuple[MaintenanceKeys, ...] = ()
+    """Planned work, during which no incident opens; what still fails at its end opens then."""
+    fallback: FallbackKeys | None = None
+    """What carries P1 pages that no Alertmanager takes."""
+    heartbeat: HeartbeatKeys | None = None
+    """What is told, past Alertmanager, that the monitor is alive."""
 
 
 # --- runbook.yaml ----------------------------------------------------------------------------------------------------

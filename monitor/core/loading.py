@@ -6,16 +6,32 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic import BaseModel
+
+from monitor.core.calendar import Calendar
 from monitor.core.circles import circles
 from monitor.core.condition import Condition, parse_condition
-from monitor.core.config import AlertmanagerConfig, Config, ProbeConfig, WebConfig
+from monitor.core.config import AlertmanagerConfig, Config, Fallback, Heartbeat, ProbeConfig, WebConfig
 from monitor.core.credentials import Leaf, is_written_down, kind_of, leaves, to_scrub
 from monitor.core.evidence import mistake, sources
-from monitor.core.keys import NAME, NAME_RULE, AlertmanagerKeys, DefaultsKeys, ProbeKeys, ProbesKeys
+from monitor.core.keys import (
+    NAME,
+    NAME_RULE,
+    AlertmanagerKeys,
+    CalendarKeys,
+    DefaultsKeys,
+    FallbackKeys,
+    HeartbeatKeys,
+    MaintenanceKeys,
+    ProbeKeys,
+    ProbesKeys,
+)
+from monitor.core.maintenance import Plan
 from monitor.core.mistakes import suggestion, validated
 from monitor.core.playbook import read_runbook
 from monitor.core.probe import Options, ProbeType
 from monitor.core.quantity import format_duration
+from monitor.core.recurrence import Cron, Once
 from monitor.core.runbook import Runbook
 from monitor.core.scrub import SHORTEST, scrub
 from monitor.core.source import ConfigError, Document, Path, Problem, parse
@@ -47,6 +63,8 @@ def load(path: str, text: str | bytes, *, types: Mapping[str, ProbeType], env: M
     reader = _ProbesReader(document, types, read)
     config = reader.config()
     runbook, problems, warnings = _runbook(reader, config, env)
+    if config is not None and runbook is not None:
+        reader.check_maintenance(config.maintenance, runbook)
     problems = [*document.problems, *reader.problems, *problems]
     if problems or config is None or runbook is None:
         # The runbook's path may come from the wrong variable.
@@ -101,7 +119,7 @@ class _ProbesReader:
 
     def config(self) -> Config | None:
         """The whole file; None if its outer keys cannot be used. Its problems are in `problems`."""
-        keys = validated(ProbesKeys, self.document.value, self.document, (), self.problems)
+        keys = validated(ProbesKeys, self._with_secrets(self.document.value), self.document, (), self.problems)
         defaults = keys.defaults if keys else DefaultsKeys()
         raw = self.document.value.get("probes")
         for name, values in raw.items() if isinstance(raw, dict) else ():
@@ -123,6 +141,16 @@ class _ProbesReader:
             web=WebConfig(host, port, keys.web.external_url or ""),
             alertmanagers=tuple(self._alertmanager(index, each) for index, each in enumerate(keys.alertmanagers)),
             labels=keys.labels,
+            calendar=Calendar(
+                keys.calendar.tz, keys.calendar.workdays, frozenset(keys.calendar.holidays), *keys.calendar.hours
+            ),
+            maintenance=tuple(
+                self._plan(number, each, keys.calendar) for number, each in enumerate(keys.maintenance, 1)
+            ),
+            fallback=Fallback(keys.fallback.after, keys.fallback.command, keys.fallback.webhook)
+            if keys.fallback
+            else None,
+            heartbeat=Heartbeat(keys.heartbeat.url, keys.heartbeat.every) if keys.heartbeat else None,
             secrets=frozenset(self.secrets - {""}),
         )
 
@@ -182,10 +210,7 @@ class _ProbesReader:
         """The keys that the type adds, with secrets from their files, checked by the type's own model."""
         model = probe_type.options
         found = list(leaves(model, values, path))
-        for leaf in found:
-            if not self.document.is_broken(leaf.path):
-                self._keep(leaf)
-        values = self._secret_files(path, values, model)
+        values = self._secrets(path, values, model)
         found += leaves(model, values, path)
         secrets = {part for leaf in found for part in {leaf.text, *to_scrub(leaf, ())}}
         from_files = {f"{name}_file" for name in model.model_fields if kind_of(model, name)}
@@ -199,14 +224,21 @@ class _ProbesReader:
             secrets=secrets,
         )
 
-    def _keep(self, leaf: Leaf) -> None:
+    def _secrets(self, path: Path, values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
+        """The values with the secrets from files in their places; each secret is remembered."""
+        for leaf in leaves(model, values, path):
+            if not self.document.is_broken(leaf.path):
+                self._keep(leaf, path)
+        return self._secret_files(path, values, model)
+
+    def _keep(self, leaf: Leaf, within: Path) -> None:
         """Refuse a secret that is written down; remember any other for scrubbing."""
         variables = self.document.variables.get(leaf.path, ())
         self._remember(leaf, to_scrub(leaf, variables))
         if is_written_down(leaf, self.document.written.get(leaf.path, leaf.text)):
             key = leaf.path[-1]
             what = "a password in this URL" if leaf.kind == "url" else "this secret"
-            file = f", or {key}_file: /path" if len(leaf.path) == 3 else ""
+            file = f", or {key}_file: /path" if leaf.path[:-1] == within else ""
             self._wrong(leaf.path, f"{what} is written down here; write {key}: ${{NAME}}{file}")
 
     def _remember(self, leaf: Leaf, secrets: set[str]) -> None:
@@ -215,7 +247,7 @@ class _ProbesReader:
         if any(0 < len(secret) < SHORTEST for secret in secrets):
             self._warn(leaf.path, f"a secret of under {SHORTEST} characters is too short to be scrubbed from messages")
 
-    def _secret_files(self, path: Path, values: dict[str, Any], model: type[Options]) -> dict[str, Any]:
+    def _secret_files(self, path: Path, values: dict[str, Any], model: type[BaseModel]) -> dict[str, Any]:
         """The values with each `<key>_file` of a secret replaced by what is in the file."""
         filled = dict(values)
         for name in model.model_fields:
@@ -341,6 +373,31 @@ class _ProbesReader:
             self._wrong(where, f'the probe "{need}" is disabled; enable it, or do not need it')
 
     # the rest
+
+    def _with_secrets(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """The outer keys, those below them that are secrets read from their files."""
+        filled = dict(values)
+        for key, model in (("fallback", FallbackKeys), ("heartbeat", HeartbeatKeys)):
+            if isinstance(filled.get(key), dict):
+                filled[key] = self._secrets((key,), filled[key], model)
+        return filled
+
+    def _plan(self, number: int, keys: MaintenanceKeys, calendar: CalendarKeys) -> Plan:
+        zone = keys.zone or calendar.tz
+        begins = Once(keys.once.replace(tzinfo=zone).timestamp()) if keys.once else Cron(keys.cron or "", zone)
+        of = tuple(name if name in self.names or ":" in name else f"scenario:{name}" for name in keys.of)
+        return Plan(f"plan-{number}", of, keys.hold, keys.reason, begins)
+
+    def check_maintenance(self, plans: Iterable[Plan], runbook: Runbook) -> None:
+        """Tell of planned maintenance of what is not there."""
+        known = {*self.names, *(f"scenario:{name}" for name in runbook.scenarios)}
+        for index, plan in enumerate(plans):
+            for place, name in enumerate(plan.of):
+                if name not in known:
+                    written = name.removeprefix("scenario:")
+                    meant = suggestion(written, {*self.names, *runbook.scenarios})
+                    where = self.document.item(("maintenance", index, "of"), place)
+                    self._wrong(where, f'no probe and no scenario "{written}"{meant}')
 
     def _alertmanager(self, index: int, keys: AlertmanagerKeys) -> AlertmanagerConfig:
         path: Path = ("alertmanagers", index)

@@ -80,6 +80,10 @@ def _located(document: Document, path: Path, detail: ErrorDetails) -> Path:
     for step in detail["loc"]:
         if (*where, step) in document.values:
             where = (*where, step)
+        elif (
+            detail["type"] != "missing" and (*where, f"{step}_file") in document.values
+        ):  # a secret that came from a file
+            where = (*where, f"{step}_file")
     return (*where, detail["loc"][-1]) if detail["type"] == "missing" else where
 
 

@@ -6,13 +6,13 @@ fit) is left to `check`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from monitor.core.credentials import kind_of
-from monitor.core.keys import NAME, ProbeKeys, ProbesKeys, RunbookKeys
+from monitor.core.keys import NAME, FallbackKeys, HeartbeatKeys, ProbeKeys, ProbesKeys, RunbookKeys
 from monitor.core.probe import ProbeType
 
 DIALECT = "https://json-schema.org/draft/2020-12/schema"
@@ -31,6 +31,10 @@ def schema(types: Mapping[str, ProbeType]) -> dict[str, Schema]:
 def _probes_schema(types: Mapping[str, ProbeType]) -> Schema:
     whole = _schema_of(ProbesKeys)
     definitions = whole.setdefault("$defs", {})
+    for model in (FallbackKeys, HeartbeatKeys):
+        definition = definitions[model.__name__]
+        required, either = _with_secret_files(model, definition["properties"], definition.pop("required", ()))
+        definition |= {"required": required} | ({"allOf": either} if either else {})
     common = _schema_of(ProbeKeys)
     definitions |= common.pop("$defs", {})
     for name, probe_type in sorted(types.items()):
@@ -59,26 +63,33 @@ def _type_schema(probe_type: ProbeType, common: Schema, definitions: Schema) -> 
     own = _schema_of(probe_type.options)
     definitions |= own.pop("$defs", {})
     properties = own.get("properties", {})
-    required = set(own.get("required", ()))
-    either = []
-    for name in probe_type.options.model_fields:
-        kind = kind_of(probe_type.options, name)
+    required, either = _with_secret_files(probe_type.options, properties, own.get("required", ()))
+    return {
+        "type": "object",
+        "description": probe_type.help,
+        "properties": common["properties"] | properties | {"type": {"const": probe_type.name}},
+        "required": ["type", *required],
+        "additionalProperties": False,
+        **({"allOf": either} if either else {}),
+    }
+
+
+def _with_secret_files(
+    model: type[BaseModel], properties: Schema, required: Iterable[str]
+) -> tuple[list[str], list[Schema]]:
+    """Let each secret of the properties come from a file: what is still required, and what one of two ways gives."""
+    left, either = set(required), []
+    for name in model.model_fields:
+        kind = kind_of(model, name)
         if kind is None or f"{name}_file" in properties or properties[name].get("type") == "object":
             continue
         properties[f"{name}_file"] = {"type": "string", "description": f"Path of a file with {name} in it."}
         if kind == "secret":
             properties[name] = _FROM_ENVIRONMENT | {"description": f"${{NAME}}, or {name}_file"}
-        if name in required:
-            required.discard(name)
+        if name in left:
+            left.discard(name)
             either.append({"oneOf": [{"required": [name]}, {"required": [f"{name}_file"]}]})
-    return {
-        "type": "object",
-        "description": probe_type.help,
-        "properties": common["properties"] | properties | {"type": {"const": probe_type.name}},
-        "required": ["type", *sorted(required)],
-        "additionalProperties": False,
-        **({"allOf": either} if either else {}),
-    }
+    return sorted(left), either
 
 
 def _schema_of(model: type[BaseModel]) -> Schema:

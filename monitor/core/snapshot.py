@@ -53,7 +53,8 @@ class ScenarioView:
     unknown: bool  # no rule holds and at least one cannot be judged
     incident: Incident | None
     escalation_level: int = 0  # of L1-L3, the highest that was paged in this opening; 0 when closed
-    opened_total: Mapping[Severity, int] = field(default_factory=dict)
+    opened_total: Mapping[Severity, int] = field(default_factory=dict)  # severities taken, each once an opening
+    response_overdue: bool = False  # the response time has passed without an answer, where answers are recorded
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +69,15 @@ class MonitorView:
     loop_lag_seconds: float = 0.0
     schedule_lag_seconds: float = 0.0
     store_error: str = ""  # in words, while the store cannot be written
+
+
+@dataclass(frozen=True, slots=True)
+class Silenced:
+    """By whom a page is held back in Alertmanager, and until when (wall seconds)."""
+
+    by: str
+    until: float
+    comment: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +98,4 @@ class Snapshot:
     verdicts: Mapping[str, Verdict] = field(default_factory=dict)  # what the rules say, by scenario
     windows: tuple[Window, ...] = ()  # maintenance that is on
     recorded: bool = False  # a way to acknowledge is in use
+    silenced: Mapping[tuple[object, ...], Silenced] = field(default_factory=dict)  # by a page's identity: not delivered

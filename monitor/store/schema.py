@@ -72,7 +72,13 @@ CREATE TABLE maintenance (
 ) WITHOUT ROWID;
 """
 
-MIGRATIONS = (_FIRST, _LIFECYCLE, history.TABLES)
+# What was open before was told as far as anybody knows: the fallback is not for it.
+_DELIVERY = """
+ALTER TABLE page ADD COLUMN delivered_at REAL;
+UPDATE page SET delivered_at = fired_at;
+"""
+
+MIGRATIONS = (_FIRST, _LIFECYCLE, history.TABLES, _DELIVERY)
 VERSION = len(MIGRATIONS)
 
 

@@ -485,7 +485,7 @@ def _incidents(db: sqlite3.Connection, since: float) -> tuple[Incident, ...]:
 def _pages(db: sqlite3.Connection, where: str = "", values: tuple[str, ...] = ()) -> list[Page]:
     rows = db.execute(
         "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at,"  # noqa: S608
-        f" fell_back_at FROM page{where} ORDER BY fired_at",
+        f" fell_back_at, delivered_at FROM page{where} ORDER BY fired_at",
         values,
     )
     return [
@@ -551,8 +551,9 @@ _INCIDENT = (
 )
 _PAGE = (
     "INSERT INTO page (incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at,"
-    " ended_at, fell_back_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET due_at ="
-    " excluded.due_at, fired_at = excluded.fired_at, ended_at = excluded.ended_at, fell_back_at = excluded.fell_back_at"
+    " ended_at, fell_back_at, delivered_at) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT DO UPDATE SET"
+    " due_at = excluded.due_at, fired_at = excluded.fired_at, ended_at = excluded.ended_at,"
+    " fell_back_at = excluded.fell_back_at, delivered_at = excluded.delivered_at"
 )
 _NOTICE = (
     "INSERT INTO notice (incident, kind, key, number, labels, words, due_at, fired_at, ended_at)"
@@ -592,7 +593,8 @@ def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
         yield ("incident", incident.key), (_INCIDENT, _incident_row(incident))
     for page in changes.pages:
         identity = (page.incident, page.opening, int(page.severity), page.escalation_level, page.vendor, page.attempt)
-        row = (*identity, _encode(dict(page.labels)), page.due_at, page.fired_at, page.ended_at, page.fell_back_at)
+        told = (page.due_at, page.fired_at, page.ended_at, page.fell_back_at, page.delivered_at)
+        row = (*identity, _encode(dict(page.labels)), *told)
         yield ("page", *identity), (_PAGE, row)
     for notice in changes.notices:
         what = (notice.incident, notice.kind.value, notice.key, notice.number)

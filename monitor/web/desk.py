@@ -12,7 +12,8 @@ from urllib.parse import quote
 from starlette.requests import Request
 from starlette.responses import Response
 
-from monitor.alerting.pages import Facts, status_update
+from monitor.alerting.facts import Facts
+from monitor.alerting.messages import status_update
 from monitor.core import request as asked
 from monitor.core.action import VERBS, Refused
 from monitor.core.condition import did_you_mean

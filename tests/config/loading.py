@@ -11,7 +11,12 @@ from monitor.probes import discover
 GOOD = Path(__file__).parent / "good"
 BAD = Path(__file__).parent / "bad"
 
-ENV = {"REDIS_URL": "redis://:CANARY-redis@localhost:6379", "ID": "CANARY-id", "EMPTY": ""}
+ENV = {
+    "REDIS_URL": "redis://:CANARY-redis@localhost:6379",
+    "ID": "CANARY-id",
+    "EMPTY": "",
+    "HOOK_URL": "https://example.com/CANARY-hook",
+}
 
 SHIPPED_ENV = {
     "REDIS_URL": "redis://:CANARY-redis@localhost:6379",

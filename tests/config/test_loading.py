@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, date, datetime, time
+from zoneinfo import ZoneInfo
 
 import pytest
 
+from monitor.core.calendar import Calendar
 from monitor.core.condition import Condition
 from monitor.core.config import AlertmanagerConfig, FailAfter, ProbeConfig, WebConfig
 from monitor.core.loading import ConfigError, Loaded, load
@@ -15,7 +18,11 @@ from tests.config.loading import GOOD
 
 RUNBOOK = (GOOD / "runbook.yaml").read_text()
 PROBES = "runbook: runbook.yaml\nprobes:\n  redis: {type: redis, url: '${REDIS_URL}'}\n"
-ENV = {"REDIS_URL": "redis://:CANARY-p%40ss@localhost", "PASSWORD": "CANARY-word"}
+ENV = {
+    "REDIS_URL": "redis://:CANARY-p%40ss@localhost",
+    "PASSWORD": "CANARY-word",
+    "HOOK": "https://example.com/CANARY-hook",
+}
 
 
 def load_text(
@@ -230,3 +237,72 @@ def test_problems_of_both_files_come_at_once() -> None:
     with pytest.raises(ConfigError) as told:
         load_text(PROBES + "lables: {}\n", RUNBOOK.replace("any: [redis]", "any: [reddis]"))
     assert [problem.file.rpartition("/")[2] for problem in told.value.problems] == ["probes.yaml", "runbook.yaml"]
+
+
+def test_without_a_calendar_people_work_from_monday_to_friday_in_utc() -> None:
+    assert load_text(PROBES).config.calendar == Calendar()
+
+
+@pytest.mark.parametrize(
+    "written, days",
+    [
+        ("Mon-Fri", {0, 1, 2, 3, 4}),
+        ("[Sun, Mon-Wed]", {6, 0, 1, 2}),
+        ("Sun-Thu", {6, 0, 1, 2, 3}),
+        ("sat, Sun", {5, 6}),
+        ("Fri-Fri", {4}),
+    ],
+)
+def test_a_calendar_says_when_people_work(written: str, days: set[int]) -> None:
+    text = f"calendar: {{tz: Asia/Tokyo, workdays: '{written}', holidays: [2026-12-31], hours: '10:00-19:30'}}\n"
+    text = text.replace("'[", "[").replace("]'", "]")
+    found = load_text(PROBES + text).config.calendar
+    assert found == Calendar(
+        ZoneInfo("Asia/Tokyo"), frozenset(days), frozenset({date(2026, 12, 31)}), time(10), time(19, 30)
+    )
+
+
+MAINTENANCE = """\
+calendar: {tz: Asia/Tokyo}
+maintenance:
+  - {of: [redis, scenario:redis, other], once: 2026-12-01T02:00, for: 2h, reason: a new disk}
+  - {of: redis, cron: "0 3 * * sun", zone: Europe/Berlin, for: 30m, reason: weekly restart}
+"""
+
+
+def test_planned_maintenance_is_of_probes_first_and_by_the_clocks_of_the_calendar() -> None:
+    once, weekly = load_text(PROBES + MAINTENANCE).config.maintenance
+    assert (once.of, weekly.of) == (("redis", "scenario:redis", "scenario:other"), ("redis",))
+    begins = datetime(2026, 11, 30, 17, tzinfo=UTC).timestamp()
+    window = once.window(begins + 3600)
+    assert window is not None
+    assert (window.starts_at, window.ends_at, window.reason) == (begins, begins + 7200, "a new disk")
+    following = weekly.next_window(begins)
+    assert following is not None
+    assert following.starts_at == datetime(2026, 12, 6, 2, tzinfo=UTC).timestamp()
+    assert once.key != weekly.key
+
+
+def test_who_carries_what_alertmanager_does_not_take() -> None:
+    command = load_text(PROBES + "fallback: {after: 2m, command: [/usr/local/bin/call, --now]}\n").config.fallback
+    assert command is not None
+    assert (command.after, command.command, command.webhook) == (120.0, ("/usr/local/bin/call", "--now"), None)
+    found = load_text(
+        PROBES + "fallback: {webhook_file: hook}\n", files={"/etc/monitor/hook": "https://x/CANARY-y\n"}
+    ).config
+    assert found.fallback is not None
+    assert found.fallback.webhook is not None
+    assert (found.fallback.after, found.fallback.webhook.get_secret_value()) == (60.0, "https://x/CANARY-y")
+    assert "https://x/CANARY-y" in found.secrets
+    assert load_text(PROBES).config.fallback is None
+
+
+def test_the_address_of_the_heartbeat_is_a_secret() -> None:
+    text = PROBES + "heartbeat: {url: '${PASSWORD_URL}', every: 30s}\n"
+    with pytest.raises(ConfigError, match="PASSWORD_URL"):
+        load_text(text)
+    found = load_text(text.replace("'${PASSWORD_URL}'", "'${HOOK}'")).config
+    assert found.heartbeat is not None
+    assert (found.heartbeat.url.get_secret_value(), found.heartbeat.every) == ("https://example.com/CANARY-hook", 30.0)
+    assert "https://example.com/CANARY-hook" in found.secrets
+    assert "CANARY" not in repr(found.heartbeat)

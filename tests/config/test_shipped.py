@@ -147,3 +147,19 @@ def test_the_certificate_of_every_https_target_is_watched_and_has_a_rule() -> No
     assert set().union(*watching.values()) == everywhere
     named = {term.name for rule in loaded.runbook.scenarios["certificates"].rules for term in rule.terms}
     assert named == set(watching)
+
+
+@pytest.mark.parametrize("way", ["command", "webhook"])
+def test_what_is_only_shown_as_an_example_would_work(way: str) -> None:
+    lines = PROBES_TEXT.splitlines()
+    examples = [
+        line for line in lines if line.startswith(("# fallback:", "# heartbeat:", "# maintenance:", "#   - {of"))
+    ]
+    assert len(examples) == 6
+    chosen = [line.removeprefix("# ").removeprefix("#") for line in examples if "fallback" not in line or way in line]
+    env = {**SHIPPED_ENV, "FALLBACK_WEBHOOK_URL": "https://x.example/a", "HEARTBEAT_URL": "https://x.example/b"}
+    text = "\n".join([*lines, *chosen])
+    loaded = load("probes.yaml", text, types=discover(), env=env, read=lambda path: (ROOT / path).read_bytes())
+    assert loaded.config.heartbeat
+    assert loaded.config.fallback
+    assert len(loaded.config.maintenance) == 2

@@ -103,7 +103,9 @@ def test_systemd_takes_the_unit_and_calls_it_well_protected(tmp_path: Path) -> N
     if analyze is None:
         pytest.skip("systemd-analyze is missing: this is no host of systemd's")
     copy = tmp_path / UNIT.name
-    copy.write_text(UNIT.read_text().replace("/opt/portal-monitor/bin/portal-monitor", shutil.which("true") or "/bin/true"))
+    copy.write_text(
+        UNIT.read_text().replace("/opt/portal-monitor/bin/portal-monitor", shutil.which("true") or "/bin/true")
+    )
     said = run(analyze, "verify", copy)
     assert (said.returncode, said.stderr) == (0, "")
     score = run(analyze, "security", "--offline=true", "--threshold=15", "--no-pager", copy)
@@ -183,7 +185,9 @@ def test_logrotate_renames_and_makes_a_new_log_and_packs_only_older_ones(tmp_pat
         pytest.skip("logrotate is missing: tools/fetch brings it where apt is")
     user, group = pwd.getpwuid(os.getuid()).pw_name, grp.getgrgid(os.getgid()).gr_name
     text = (DEPLOY / "logrotate.conf").read_text().replace("/var/log/bff", str(tmp_path / "logs"))
-    text = text.replace("create 0640 bff adm", f"create 0640 {user} {group}").replace("su bff adm", f"su {user} {group}")
+    text = text.replace("create 0640 bff adm", f"create 0640 {user} {group}").replace(
+        "su bff adm", f"su {user} {group}"
+    )
     text, replaced = re.subn(r"systemctl kill .* bff\.service", f"echo told >> {tmp_path}/told", text)
     assert replaced == 1
     (tmp_path / "logrotate.conf").write_text(text)
