@@ -59,6 +59,7 @@ def live(root: Path, said: dict[str, Any], environment: dict[str, str]) -> None:
             inside(root, said["User"], [*said["Entrypoint"], *said["Cmd"]]), stdout=out, stderr=out, env=environment
         )
     try:
+
         def healthy() -> bool:
             space = ["nsenter", f"--target={daemon.pid}", "--mount", f"--root=/proc/{daemon.pid}/root", "--wd=/"]
             check = [*space, "--setuid=10001", "--setgid=10001", *said["Healthcheck"]["Test"][1:]]

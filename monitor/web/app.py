@@ -22,12 +22,13 @@ from monitor.metrics import negotiate, render
 from monitor.web import Source
 from monitor.web.acknowledge import Acknowledging
 from monitor.web.api import probe_json, probes_json, status_json
+from monitor.web.chronicle import history_json, runs_json
 from monitor.web.console import STATIC, Console, static
 from monitor.web.desk import Desk, as_json
 from monitor.web.guard import Endpoint, Guard, refuse
 from monitor.web.live import FullError, Live
 from monitor.web.openapi import openapi
-from monitor.web.past import RANGES
+from monitor.web.past import RANGES, range_seconds
 from monitor.web.toolkit import Toolkit
 
 _WORTH_PACKING_BYTES = 1000
@@ -51,6 +52,8 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
         "/api/v1/status": pages.status,
         "/api/v1/probes": pages.probes,
         "/api/v1/probes/{name}": pages.probe_as_json,
+        "/api/v1/probes/{name}/history": pages.history,
+        "/api/v1/probes/{name}/runs": pages.runs,
         "/api/v1/openapi.json": pages.openapi,
         **desk.reads,
         links.PATH: acknowledging.look,
@@ -159,6 +162,25 @@ class _Pages:
         if view is None:
             return refuse(404, "There is no such probe.")
         return as_json(probe_json(view, snapshot.config.secrets))
+
+    async def history(self, request: Request) -> Response:
+        snapshot, name = self._source.snapshot(), request.path_params["name"]
+        view = snapshot.probes.get(name)
+        if view is None:
+            return refuse(404, "There is no such probe.")
+        seconds = range_seconds(request.query_params.get("range", "24h"))
+        if seconds is None:
+            return refuse(400, "Write a range such as 90m, 12h or 7d, of 31 days at the most.")
+        since = snapshot.at - seconds
+        buckets = await self._source.history(name, since)
+        return as_json(await asyncio.to_thread(history_json, view.config, buckets, since, snapshot.at))
+
+    async def runs(self, request: Request) -> Response:
+        snapshot = self._source.snapshot()
+        view = snapshot.probes.get(request.path_params["name"])
+        if view is None:
+            return refuse(404, "There is no such probe.")
+        return as_json(runs_json(view, snapshot.config.secrets))
 
     async def openapi(self, _: Request) -> Response:
         return as_json(openapi(self._source.snapshot().monitor.version))

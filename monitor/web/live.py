@@ -46,6 +46,7 @@ class Live:
         self._rendering = asyncio.Lock()
         self._shown: Shown | None = None
         self._kept: OrderedDict[str, Pieces] = OrderedDict()
+        self._messages: dict[str, bytes] = {}  # by what the console has; of what is shown now
         self._name = secrets.token_hex(4)  # of this process: another one's numbers mean nothing
         self._news = asyncio.Event()
         self._closed = False
@@ -78,6 +79,7 @@ class Live:
                 pieces = await asyncio.to_thread(self._console.pieces, snapshot)
                 number = int(self._shown.id.partition("-")[2]) + 1 if self._shown else 0
                 self._shown = Shown(f"{self._name}-{number}", snapshot, pieces)
+                self._messages = {}
                 self._keep(self._shown)
             return self._shown
 
@@ -102,30 +104,40 @@ class Live:
         self.streams += 1
         try:
             yield b"retry: 2000\n\n"
-            sent = self._kept.get(has)
+            has = has if has in self._kept else ""
+            keys = self._kept[has].keys() if has else None
             while not self._closed:
                 news = self._news
                 shown = await self.shown()
-                if sent is not None and sent.keys() != shown.pieces.keys():
+                if keys is not None and keys != shown.pieces.keys():
                     yield _event("again", {})
                     return
-                if message := self._message(shown, sent or {}):
+                if message := self._message(shown, has):
                     yield message
-                elif sent is shown.pieces:  # it has everything: a sign of life, so that it says that it is live
-                    yield _event("beat", {"at": self._clock.now()})
-                sent = shown.pieces
+                elif has == shown.id:  # nothing is new: a sign of life, so that the page says that it is live
+                    yield self._beat()
+                has, keys = shown.id, shown.pieces.keys()
                 while not await _comes(news):
-                    yield _event("beat", {"at": self._clock.now()})
+                    yield self._beat()
         finally:
             self.streams -= 1
 
-    def _message(self, shown: Shown, sent: Pieces) -> bytes:
-        changed = {name: html for name, html in shown.pieces.items() if sent.get(name) != html}
-        if not changed:
-            return b""
-        title = title_of(overall(shown.snapshot))
-        news = {"at": self._clock.now(), "title": title, "order": order(shown.pieces), "pieces": changed}
-        return f"id: {shown.id}\n".encode() + _event("pieces", news)
+    def _message(self, shown: Shown, has: str) -> bytes:
+        """What a console lacks; made once for all that have the same."""
+        if has not in self._messages:
+            sent = self._kept.get(has, {})
+            changed = {name: html for name, html in shown.pieces.items() if sent.get(name) != html}
+            news = {
+                "at": self._clock.now(),
+                "title": title_of(overall(shown.snapshot)),
+                "order": order(shown.pieces),
+                "pieces": changed,
+            }
+            self._messages[has] = f"id: {shown.id}\n".encode() + _event("pieces", news) if changed else b""
+        return self._messages[has]
+
+    def _beat(self) -> bytes:
+        return _event("beat", {"at": self._clock.now()})
 
 
 async def _comes(event: asyncio.Event) -> bool:

@@ -10,6 +10,7 @@ from monitor.core.action import VERBS, Open
 from monitor.core.request import INTERNAL, REPORTERS
 from monitor.core.runbook import Severity
 from monitor.web.api import ErrorJson, ProbeJson, ReloadJson, StatusJson
+from monitor.web.chronicle import HistoryJson, RunJson
 from monitor.web.incidents import (
     ExplainJson,
     IncidentDetailJson,
@@ -17,9 +18,12 @@ from monitor.web.incidents import (
     MessagesJson,
     WindowJson,
 )
+from monitor.web.past import RANGE_PATTERN
 
 _SHAPES = (
     ProbeJson,
+    HistoryJson,
+    RunJson,
     IncidentJson,
     IncidentDetailJson,
     MessagesJson,
@@ -48,6 +52,12 @@ _FIELDS: Mapping[str, dict[str, Any]] = {
     "Severity": {"enum": [str(severity) for severity in Severity]},
     "Severity | None": {"enum": [*(str(severity) for severity in Severity), None]},
     "Origin": {"enum": list(REPORTERS)},
+}
+_RANGE = {
+    "name": "range",
+    "in": "query",
+    "description": "How far back: 90m, 12h, 7d; 31 days at the most.",
+    "schema": {"type": "string", "pattern": RANGE_PATTERN, "default": "24h"},
 }
 _BY = {"type": "string", "description": "Who does it; of a user who logged in it may be left out."}
 
@@ -83,6 +93,17 @@ def _reading() -> dict[str, Any]:
         "/api/v1/probes/{name}": {
             "parameters": [_path("name")],
             "get": _operation("One probe", {"200": _ref("ProbeJson"), "404": _ref("ErrorJson")}),
+        },
+        "/api/v1/probes/{name}/history": {
+            "parameters": [_path("name"), _RANGE],
+            "get": _operation(
+                "How a probe was over time, in minutes or in quarters of an hour, and its limits beside it",
+                {"200": _ref("HistoryJson"), "400": _ref("ErrorJson"), "404": _ref("ErrorJson")},
+            ),
+        },
+        "/api/v1/probes/{name}/runs": {
+            "parameters": [_path("name")],
+            "get": _operation("The latest runs of a probe", {"200": _list("RunJson"), "404": _ref("ErrorJson")}),
         },
         "/api/v1/explain/{subject}": {
             "parameters": [_path("subject")],

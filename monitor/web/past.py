@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -15,6 +16,17 @@ from monitor.web.chart import Chart, Frame, Strip, chart, strip
 
 RANGES: Mapping[str, float] = {"1h": 3600.0, "6h": 6 * 3600.0, "24h": 86400.0, "7d": 7 * 86400.0, "30d": 30 * 86400.0}
 """How much of the history can be looked at, in seconds."""
+
+RANGE_PATTERN = "^([1-9][0-9]{0,3}m|([1-9][0-9]?|[1-6][0-9]{2})h|([1-9]|[12][0-9]|3[01])d)$"
+"""How long a time may be asked for; no longer than is kept."""
+
+_UNITS = {"m": 60.0, "h": 3600.0, "d": 86400.0}
+
+
+def range_seconds(text: str) -> float | None:
+    """`90m`, `12h`, `7d` in seconds; None for what is none of these, or longer than is kept."""
+    return int(text[:-1]) * _UNITS[text[-1]] if re.fullmatch(RANGE_PATTERN, text) else None
+
 
 MOST_POINTS = 120
 RUNS_SHOWN = 25
