@@ -49,7 +49,7 @@ def rules(*of: tuple[Severity, str]) -> tuple[Rule, ...]:
 SCENARIOS = (
     Scenario("portal", "Portal unreachable", rules((P1, "portal")), parent_of=("redis", "whmcs")),
     Scenario(
-        "redis", "Redis", rules((P4, "memory@warn"), (P3, "memory"), (P2, "redis"), (P1, "both")),
+        "redis", "Redis", rules((P4, "evictions"), (P3, "memory"), (P2, "redis"), (P1, "both")),
         steps=(Step("Raise the limit", remind=True),),
     ),
     Scenario(
