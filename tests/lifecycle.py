@@ -9,6 +9,7 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from monitor.core.action import Action, Open
 from monitor.core.config import Config, FailAfter, ProbeConfig, WebConfig
@@ -53,6 +54,16 @@ class SteadyClock(FakeClock):
         self._base = (*base[:2], self.wall)
 
 
+class Observer(Protocol):
+    """Is told of every moment that was settled, and of what was known then."""
+
+    def ran(self, probe: str, outcome: Outcome) -> None: ...
+
+    def looked(self) -> None: ...
+
+    def restarted(self) -> None: ...
+
+
 @dataclass
 class Life:
     """A daemon without probes and without Alertmanager: what it decides, saves and would tell."""
@@ -61,6 +72,7 @@ class Life:
     runbook: Runbook
     folder: Path
     clock: FakeClock = field(default_factory=SteadyClock)
+    observer: Observer | None = None
 
     def __post_init__(self) -> None:
         self.told: dict[tuple[object, ...], Page] = {}  # every page that anybody was told of, as it was first told
@@ -82,8 +94,14 @@ class Life:
 
     async def start(self) -> None:
         await self.cycle.start(self._saved)
-        for name in self.world:
-            await self.probe(name)
+        if self.observer:
+            self.observer.restarted()
+        await self.probe(*self.world)
+
+    async def tick(self) -> None:
+        await self.cycle.tick()
+        if self.observer:
+            self.observer.looked()
 
     async def probe(self, *names: str) -> None:
         """Run these probes once; nothing waits, so the time is the same afterwards."""
@@ -91,6 +109,8 @@ class Life:
             outcome = self.world[name]
             result = Result(name, TYPE.name, self.clock.wall, self.clock.mono, 0.001, outcome, REASONS[outcome])
             await self.cycle.take(result, self.config.probes[name])
+            if self.observer:
+                self.observer.ran(name, outcome)
 
     async def becomes(self, name: str, outcome: Outcome) -> None:
         """From now on the probe's runs end like this."""
@@ -113,15 +133,15 @@ class Life:
         """Let time pass as the daemon does: look once, then whenever something is due, and at the end."""
         end = self.clock.mono + seconds
         self.clock.advance_to(self.clock.mono + min(1.0, seconds))
-        await self.cycle.tick()
+        await self.tick()
         while (due := self.cycle.next_change()) is not None:
             mono = self.clock.mono + max(0.0, due - self.clock.wall) + 0.001
             if mono >= end:
                 break
             self.clock.advance_to(mono)
-            await self.cycle.tick()
+            await self.tick()
         self.clock.advance_to(max(end, self.clock.mono))
-        await self.cycle.tick()
+        await self.tick()
 
     async def to(self, minute: float) -> None:
         """Let time pass until so many minutes after the beginning."""
@@ -145,6 +165,9 @@ class Life:
             self.clock.step(step)
         self._open()
         await self.cycle.start(self._saved)
+        if self.observer:
+            self.observer.restarted()
+        self.clock.advance_to(self.clock.mono + 0.01)
         if probes:
             await self.probe(*self.world)
 
