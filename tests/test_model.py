@@ -7,6 +7,7 @@ missing, none of what is resolved, monitored or silent. Restarts, steps of the c
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import random
 import tempfile
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, rule, run_state_machine_as_test
@@ -346,6 +348,15 @@ class Anything(RuleBasedStateMachine):
 def run(number: int, *, examples: int, moves: int) -> None:
     """So many lives of so many moves each, the same for the same number."""
     Anything.moments = Anything.calls = 0
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    try:
+        _run(number, examples, moves)
+    finally:
+        structlog.reset_defaults()
+    print(f"seed {number}: {examples} lives, {Anything.moments} moments, {Anything.calls} pages")
+
+
+def _run(number: int, examples: int, moves: int) -> None:
     run_state_machine_as_test(
         seed(number)(Anything),
         settings=settings(
@@ -358,7 +369,6 @@ def run(number: int, *, examples: int, moves: int) -> None:
             phases=[Phase.generate, Phase.shrink],
         ),
     )
-    print(f"seed {number}: {examples} lives, {Anything.moments} moments, {Anything.calls} pages")
 
 
 @pytest.mark.parametrize("number", [1, 2])
