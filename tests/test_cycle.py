@@ -22,6 +22,7 @@ from monitor.core.runbook import (
     Scenario,
     Severity,
     SeverityRow,
+    Step,
     Term,
 )
 from monitor.store import Changes
@@ -106,6 +107,25 @@ async def test_an_outage_opens_one_incident_pages_once_and_resolves_once(simulat
     assert item.state is State.RESOLVED
     kinds = [event.kind for event in run.store.events(item.key)]
     assert kinds == ["opened", "found", "paged", "mitigated", "told", "resolved"]
+
+
+async def test_an_incident_that_opens_wakes_what_its_diagnosis_shows_and_writes_down_what_failed_first(
+    simulate: Simulate,
+) -> None:
+    steps = (Step("Look", show="disk"), Step("Look closer", show="postgres.connections"), Step("Ask", show="bff_env.X"))
+    book = runbook(scenario("redis", Severity.P2, "redis", hold=30, steps=steps))
+    world = down("redis", since=100)
+    run = await simulate(
+        config(probe("redis"), *(probe(name, interval=900) for name in ("disk", "postgres", "far"))), book, world
+    )
+    woken: list[tuple[str, str]] = []
+    run.cycle._wake = lambda name, why: woken.append((name, why))
+    await run.run(300)
+    (item,) = run.cycle.incidents()
+    assert woken == [(name, f"{item.key} opened") for name in ("redis", "disk", "postgres")]
+    (found,) = [event.text for event in run.store.events(item.key) if event.kind == "found"]
+    assert found == "redis fail, unreachable, for 32s"  # two retries to confirm, and the hold
+    assert run.told[-1].pages  # and nothing waited for them
 
 
 async def test_an_outage_shorter_than_the_hold_pages_nobody(simulate: Simulate) -> None:

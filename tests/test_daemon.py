@@ -15,7 +15,7 @@ import pytest
 from redis import Redis
 
 from monitor.sandbox.servers import RedisServer
-from tests.alertmanager import Alertmanager, Webhook, program
+from tests.alertmanager import Alertmanager, Webhook, program, routing
 from tests.daemon import Daemon
 from tests.servers import wait_until
 
@@ -221,6 +221,34 @@ def test_a_page_carries_the_labels_of_the_contract_and_the_diagnosis(
     assert "redis: fail, unreachable" in words["diagnosis"]
     (watchdog,) = server.alerts('kind="watchdog"')
     assert watchdog["labels"]["alertname"] == "PortalMonitorWatchdog"
+
+
+def test_the_first_notification_has_what_answered_after_the_incident_opened(
+    make_daemon: MakeDaemon, redis_server: RedisServer, tmp_path: Path
+) -> None:
+    door = socket.create_server(("127.0.0.1", 0))
+    rules = [
+        {"severity": "P2", "any": ["redis"], "for": "2s"},  # by then, what is known of the door is old
+        {"severity": "P3", "any": ["door"], "for": "1h"},  # the door by itself tells nobody anything
+    ]
+    scenario = {**SCENARIO, "rules": rules, "steps": [{"do": "Is the door open?", "show": "door"}]}
+    target = f"127.0.0.1:{door.getsockname()[1]}"
+    probes = {"redis": REDIS, "door": {"type": "tcp", "target": target, "interval": "1h", "fail_after": 1}}
+    with Webhook() as webhook:
+        config = routing(webhook.url).replace('"group_wait": "0s"', '"group_wait": "3s"')
+        server = Alertmanager(tmp_path / "alertmanager", config=config)
+        server.start()
+        try:
+            daemon = make_daemon(probes=probes, scenarios={"redis": scenario}, alertmanagers=(server.url,))
+            daemon.start()
+            daemon.wait_for_level("redis", "ok")
+            daemon.wait_for_level("door", "ok")
+            door.close()  # the next look at it would be in an hour
+            redis_server.kill()
+            (alert,) = webhook.wait_for_alert("firing", scenario="redis").of("firing", scenario="redis")
+        finally:
+            server.stop()
+    assert "1. Is the door open? => door: fail, unreachable" in alert["annotations"]["diagnosis"]
 
 
 CANARY = "canary-4f1c9e77d2"

@@ -116,8 +116,8 @@ def capped(text: str, longest_bytes: int = LONGEST_BYTES) -> str:
     end = "\n… (cut)"
     room = longest_bytes - len(end.encode())
     cut = text.encode()[:room].decode(errors="ignore")
-    head, _, rest = cut.rpartition("\n")
-    return (head if len(rest) < room // 2 else cut) + end
+    head = cut.rpartition("\n")[0]
+    return (head if len(head.encode()) > room // 2 else cut) + end
 
 
 def in_words(seconds: float) -> str:

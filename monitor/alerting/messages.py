@@ -210,13 +210,15 @@ def vendor_report(item: Incident, vendor: str, facts: Facts) -> str:
         return ""
     views = _watched(scenario, facts)
     bad = [view for view in views if view.level is not Level.OK] or views
+    begun = [view.since for view in bad if view.since is not None and view.level is Level.FAIL]
+    begun += [item.started_at if item.vendor_since is None else item.vendor_since]
     words = {
         "vendor": vendor,
         "title": facts.title(item),
         "incident": item.key,
         "severity": str(item.severity),
         "service": fill(scenario.service, facts.probes) or UNDER_ASSESSMENT,
-        "since": utc(item.vendor_since if item.vendor_since is not None else item.started_at),
+        "since": utc(min(begun)),
         "findings": [line for view in bad for line in _seen(view, facts)] or ["nothing that a probe watches"],
         "network": list(_network(views, facts)),
         "requests": [
