@@ -18,6 +18,7 @@ from monitor.core.action import Acknowledge, Action, Identify, Note, SetImpact, 
 from monitor.core.calendar import Calendar
 from monitor.core.loading import Loaded
 from monitor.core.probe import Outcome
+from monitor.core.schedule import phase
 from tests.simulation import Simulation
 from tests.test_shipped import ENVIRONMENT, Portal
 
@@ -39,7 +40,7 @@ async def example(loaded: Loaded, folder: Path) -> str:
     """The draft as the shipped files make it, by the calendar of Tokyo, a few minutes after it was over."""
     loaded = replace(loaded, config=replace(loaded.config, calendar=Calendar(ZoneInfo("Asia/Tokyo"))))
     portal = Portal(loaded, BREAKS_AT, LASTS_SECONDS, FAILING, 0.9)
-    offsets = {item.name: 0.3 * number for number, item in enumerate(loaded.config.enabled())}
+    offsets = {item.name: phase(item.name, min(item.interval, 10.0)) for item in loaded.config.enabled()}
     run = Simulation(loaded.config, loaded.runbook, folder, lambda *_: (Outcome.SUCCESS, ""), offsets=offsets)
     run.result = portal.result
     await run.start()

@@ -92,8 +92,9 @@ Note: it has relapsed once"""
         (incident(), {"now": "18:03:00"}, "Not yet acknowledged; a response was due 18:02:10 UTC"),
         (incident(), {"recorded": False}, "Response not recorded"),
         (incident(ack=Ack(at("17:05:00"), "ann", P2)), {"recorded": False}, "Acknowledged by ann 17:05:00 UTC"),
-        (incident(severity=P1, ack=Ack(at("17:05:00"), "ann", P2)), {},
-         "Not yet acknowledged at P1; a response was due 17:17:10 UTC"),
+        # What was seen was a P2; what it has become since, nobody has answered for.
+        (incident(severity=P1, taken=(Taken(P2, at("17:02:10")), Taken(P1, at("17:20:00"))), ack=Ack(at("17:05:00"), "ann", P2)),
+         {}, "Not yet acknowledged at P1; a response was due 17:35:00 UTC"),
         (incident(ack=Ack(at("17:05:00") - 86400, "ann", P1)), {}, "Acknowledged by ann 2026-11-22 17:05:00 UTC"),
     ],
 )  # fmt: skip
