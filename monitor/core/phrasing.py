@@ -24,7 +24,7 @@ Words = Mapping[str, str | Sequence[str]]
 
 MOST_CHARACTERS = 64 * 1024  # of a message
 MOST_TEMPLATE_CHARACTERS = 16 * 1024
-MOST_ROUNDS = 5000  # of all loops of a template together
+MOST_ROUNDS = 1000  # of all loops of a template together; a long review takes some 200
 
 STATUS_UPDATE = """\
 INCIDENT UPDATE - {{ severity }} - {{ title }}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from functools import cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any
 
 from monitor.core.mistakes import suggestion
@@ -12,6 +12,7 @@ from monitor.core.snapshot import ProbeView
 from monitor.core.words import quantity
 
 if TYPE_CHECKING:
+    from jinja2 import Template
     from jinja2.sandbox import SandboxedEnvironment
 
 Measured = Mapping[str, frozenset[str] | None]
@@ -32,7 +33,7 @@ def fill(template: str, probes: Mapping[str, ProbeView]) -> str:
         for name, view in probes.items()
     }
     try:
-        return _texts().from_string(template).render(probe=measured)
+        return _compiled(template).render(probe=measured)
     except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError):
         return template
 
@@ -52,6 +53,11 @@ def _told(name: str, value: Value) -> Any:
     told = _Told(value)
     told.words = quantity(name, value)
     return told
+
+
+@lru_cache(maxsize=256)
+def _compiled(template: str) -> Template:
+    return _texts().from_string(template)
 
 
 @cache
