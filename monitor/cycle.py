@@ -694,8 +694,8 @@ class Cycle:
         self._pages = list(by_identity.values())
 
     def _replace_notices(self, moved: Iterable[Notice]) -> None:
-        by_identity = {_notice_identity(item): item for item in self._notices}
-        self._notices = list((by_identity | {_notice_identity(item): item for item in moved}).values())
+        by_identity = {item.identity: item for item in self._notices}
+        self._notices = list((by_identity | {item.identity: item for item in moved}).values())
 
     def _began(self, scenario: str) -> Began:
         """When what makes the scenario's verdict began to fail, and when it was last well."""
@@ -825,10 +825,6 @@ def _taking(before: Incident | None, after: Incident) -> set[tuple[str, Severity
     had = before.taken if before else ()
     known = {taken.severity for taken in had if taken.opening == after.opening}
     return {(after.scenario, taken.severity) for taken in after.taken[len(had) :] if taken.severity not in known}
-
-
-def _notice_identity(notice: Notice) -> tuple[object, ...]:
-    return notice.incident, notice.kind, notice.key, notice.number
 
 
 def _bare(name: str) -> str:

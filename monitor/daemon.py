@@ -17,18 +17,23 @@ from pydantic import SecretStr
 from monitor import __version__
 from monitor.alerting import links
 from monitor.alerting.alertmanager import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, AlertmanagerError, Notifier
+from monitor.alerting.fallback import Fallback, Message, message
+from monitor.alerting.heartbeat import Heartbeat
+from monitor.alerting.ledger import fingerprint
+from monitor.alerting.notices import Attention
 from monitor.alerting.pages import page_words, vendor_words
+from monitor.alerting.silences import answers, silenced
 from monitor.clock import Clock, SystemClock
 from monitor.core import history
-from monitor.core.action import Action, Open
+from monitor.core.action import Action, Open, Refused
 from monitor.core.config import ProbeConfig
 from monitor.core.history import Bucket, Past
-from monitor.core.incident import Incident, Page
+from monitor.core.incident import Incident, Notice, Page
 from monitor.core.loading import Loaded
 from monitor.core.maintenance import Window
 from monitor.core.request import Maintenance
 from monitor.core.schedule import first_delay, missed, next_run
-from monitor.core.snapshot import MonitorView, Snapshot
+from monitor.core.snapshot import MonitorView, Silenced, Snapshot
 from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
@@ -44,6 +49,7 @@ WORDS_SECONDS = 60.0  # how old the words of an open page may grow
 ANSWER_SECONDS = 0.5  # what answers that soon after an incident opened is in its first words
 RESOLVED_SECONDS = 900.0  # how long an ended page is still told to Alertmanager
 ADOPTION_SECONDS = 3.0
+SILENCES_SECONDS = 15.0  # how often Alertmanager is asked for silences, while a page is open
 DRAIN_SECONDS = 2.0
 WATCHDOG_LABELS = {"alertname": "PortalMonitorWatchdog", "kind": "watchdog", "source": "push"}
 
@@ -71,6 +77,11 @@ class Daemon:
             tell=self._tell, wake=self._wake, link_secret=self.link_secret,
         )  # fmt: skip
         self._notifier = Notifier(config.alertmanagers, self._clock)
+        self._fallback = Fallback(
+            config.fallback, self._clock, pages=self._cycle.pages, compose=self._compose, carried=self._carried
+        )
+        self._heartbeat = Heartbeat(config.heartbeat, self._clock, lambda: self._monitor.ticking and self._alive())
+        self._silenced: dict[tuple[object, ...], Silenced] = {}
         self._monitor = MonitorView(__version__, self._clock.now(), self._clock.now())
         self._told = Told((), (), (), changed=True)
         self._loops: dict[str, asyncio.Task[None]] = {}
@@ -106,6 +117,8 @@ class Daemon:
                 ) as served:
                     tasks += [group.create_task(self._pass_time(), name="time"), group.create_task(self._reword())]
                     tasks.append(group.create_task(self._reword_soon(), name="first words"))
+                    tasks += [group.create_task(self._follow_deliveries()), group.create_task(self._watch_silences())]
+                    tasks += [group.create_task(self._fallback.run()), group.create_task(self._heartbeat.run())]
                     self._start_probes(self._loaded.config.enabled())
                     self._monitor = replace(self._monitor, ticking=True)
                     log.info("started", version=__version__, probes=len(self._loops), address=served.url)
@@ -275,6 +288,8 @@ class Daemon:
         self._runner.secrets = before.secrets | after.secrets  # what was said before may still be shown
         await self._cycle.reconfigure(after, loaded.runbook)
         self._notifier.reconfigure(after.alertmanagers)
+        self._fallback.reconfigure(after.fallback)
+        self._heartbeat.reconfigure(after.heartbeat)
         await self._runner.retain(after.enabled())
         self._start_probes(config for config in after.enabled() if config.name not in self._loops)
         now = self._clock.now()
@@ -325,6 +340,57 @@ class Daemon:
             alerts.append(Alert(watchdog, summary, since, None, WATCHDOG_LEASE_SECONDS, external))
         return alerts
 
+    async def _follow_deliveries(self) -> None:
+        """Keep when pages were taken, and end the updates and reminders that everybody has been told."""
+        attention = Attention()
+        while True:
+            await self._clock.sleep(TICK_SECONDS)
+            at = {page.identity: self._notifier.delivered(fingerprint(page.labels)) for page in self._undelivered()}
+            if taken := {identity: when for identity, when in at.items() if when is not None}:
+                await self._cycle.delivered(taken)
+            over = attention.over(self._told.notices, self._is_everywhere, self._clock.monotonic())
+            if over:
+                await self._cycle.close_notices(lambda notice, over=over: notice.identity in over)  # type: ignore[misc]
+
+    def _undelivered(self) -> list[Page]:
+        return [page for page in self._cycle.pages() if page.delivered_at is None]
+
+    def _is_everywhere(self, notice: Notice) -> bool:
+        if not self._cycle.config.alertmanagers:
+            return True  # nobody is to be told
+        return self._notifier.delivered_everywhere(fingerprint(notice.labels))
+
+    async def _watch_silences(self) -> None:
+        """While a page is open: a silence on it is an answer, and what it covers is not delivered."""
+        while True:
+            await self._clock.sleep(SILENCES_SECONDS)
+            await self._look_at_silences()
+
+    async def _look_at_silences(self) -> None:
+        pages = self._cycle.pages()
+        try:
+            held = await self._notifier.held('kind="page"') if pages and self._cycle.config.alertmanagers else []
+        except AlertmanagerError:
+            return  # what was known of silences is the best that is known
+        for answer in answers(self._cycle.incidents(), pages, held):
+            with suppress(Refused):  # somebody was quicker
+                await self._cycle.act(answer.incident, answer.action, answer.by)
+        found = silenced(pages, held)
+        if found != self._silenced:
+            self._silenced = found
+            self._cycle.changes += 1
+            self._tell_news()
+
+    def _compose(self, page: Page) -> Message:
+        """What the fallback carries of a page."""
+        incident = next(item for item in self._told.incidents if item.key == page.incident)
+        row = self._cycle.runbook.escalation.get(page.escalation_level)
+        words = page_words(incident, self._cycle.facts())
+        return message(page, words, row.to if row else "", self._clock.now())
+
+    async def _carried(self, page: Page) -> None:
+        await self._cycle.fell_back([page])
+
     async def _adopt(self) -> None:
         """With an empty store, take over the pages that Alertmanager still holds: somebody was told of them."""
         if not self._saved.empty or not self._loaded.config.alertmanagers:
@@ -352,12 +418,18 @@ class Daemon:
             self._cycle.scenario_views(),
             told.incidents,
             self._cycle.pages(),
-            (*self._runner.families(), *self._notifier.families()),
+            (
+                *self._runner.families(),
+                *self._notifier.families(),
+                *self._fallback.families(),
+                *self._heartbeat.families(),
+            ),
             tuple(page for page in told.pages if page.ended_at is not None),
             told.notices,
             self._cycle.verdicts(),
             self._cycle.windows(),
             self._cycle.recorded,
+            self._silenced,
         )
 
     # --- signals ------------------------------------------------------------------------------------------------------

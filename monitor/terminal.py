@@ -54,10 +54,27 @@ def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
         console.print(head + Text(f"{item['title']}  {item['state']} since {_clock(item['started_at'])}", style="bold"))
         cause = f"a symptom of {item['parent']}" if item["parent"] else f"because of {', '.join(item['why'])}"
         console.print(Text(f"   {item['key']}: {cause}"))
+        for page in item["pages"]:
+            if said := _not_delivered(page):
+                console.print(Text(f"   {said}", style="bold yellow"))
     if not open_:
         console.print(Text("No open incident.", style="green"))
     console.print()
     _print_probes(console, answer["probes"])
+
+
+def _not_delivered(page: Mapping[str, Any]) -> str:
+    """Why somebody who should know of an incident may not: a silence, or no Alertmanager."""
+    who = f"{page['escalation_level']} at {page['severity']}"
+    if page["ended_at"] is not None:
+        return ""
+    if page["silenced_by"] is not None:
+        by = f"a silence of {clean(page['silenced_by'])} holds it until {_clock(page['silenced_until'])}"
+        return f"{who} not delivered: {by}"
+    if page["delivered_at"] is not None:
+        return ""
+    carried = f"; the fallback carried it {_clock(page['fell_back_at'])}" if page["fell_back_at"] else ""
+    return f"{who} not delivered: no Alertmanager has taken it{carried}"
 
 
 def show_check(loaded: Loaded, rows: Sequence[Patience], live: Sequence[Row], *, as_json: bool) -> None:

@@ -130,7 +130,9 @@ def program() -> str | None:
     return tool("prometheus-alertmanager") or tool("alertmanager")
 
 
-def routing(webhook: str, *, group_by: Sequence[str] = ("incident",), group_interval: str = "200ms") -> str:
+def routing(
+    webhook: str, *, group_by: Sequence[str] = ("incident", "kind", "update", "reason"), group_interval: str = "200ms"
+) -> str:
     """A configuration that hands everything to one webhook, at once and with its end (JSON is YAML)."""
     route = {
         "receiver": "people",

@@ -167,16 +167,18 @@ def test_killed_in_an_incident_and_started_again_it_tells_nobody_anything(
         daemon.kill()
         daemon.start()
         daemon.wait_for_level("redis", "fail")
-    (page,) = server.alerts('scenario="redis"')
+    (page,) = server.alerts('kind="page"')
     assert page["labels"]["incident"] == before["key"]
     after = daemon.status()["incidents"]
     assert [(item["key"], item["opened_at"], item["state"]) for item in after] == [
         (before["key"], before["opened_at"], "investigating")
     ]
     redis_server.start()
-    webhook.wait_for(lambda one: one.of("resolved", scenario="redis"), 60)  # seen at the next tick of its interval
-    assert len(webhook.of("firing", scenario="redis")) == 1
-    assert len(webhook.of("resolved", scenario="redis")) == 1
+    webhook.wait_for(
+        lambda one: one.of("resolved", scenario="redis", kind="page"), 60
+    )  # seen at the next tick of its interval
+    assert len(webhook.of("firing", scenario="redis", kind="page")) == 1
+    assert len(webhook.of("resolved", scenario="redis", kind="page")) == 1
 
 
 def test_an_empty_store_adopts_the_pages_that_alertmanager_holds(
@@ -195,8 +197,10 @@ def test_an_empty_store_adopts_the_pages_that_alertmanager_holds(
     daemon.start()
     assert [item["key"] for item in daemon.status()["incidents"]] == [key]
     redis_server.start()
-    webhook.wait_for(lambda one: one.of("resolved", scenario="redis"), 60)  # seen at the next tick of its interval
-    assert len(webhook.of("firing", scenario="redis")) == 1
+    webhook.wait_for(
+        lambda one: one.of("resolved", scenario="redis", kind="page"), 60
+    )  # seen at the next tick of its interval
+    assert len(webhook.of("firing", scenario="redis", kind="page")) == 1
 
 
 def test_a_page_carries_the_labels_of_the_contract_and_the_diagnosis(

@@ -17,7 +17,15 @@ from datetime import datetime
 import msgspec
 import structlog
 
-from monitor.alerting.ledger import PAGE_LEASE_SECONDS, WATCHDOG_LEASE_SECONDS, Alert, Fingerprint, Ledger, Patience
+from monitor.alerting.ledger import (
+    PAGE_LEASE_SECONDS,
+    WATCHDOG_LEASE_SECONDS,
+    Alert,
+    Fingerprint,
+    Ledger,
+    Patience,
+    fingerprint,
+)
 from monitor.alerting.wire import Reply, Verdict, Wire, array, name_of, render
 from monitor.clock import Clock
 from monitor.core.config import AlertmanagerConfig
@@ -25,6 +33,7 @@ from monitor.core.probe import Family
 
 __all__ = [
     "PAGE_LEASE_SECONDS",
+    "SKEW_TOLERATED_SECONDS",
     "WATCHDOG_LEASE_SECONDS",
     "Alert",
     "AlertmanagerError",
@@ -37,7 +46,7 @@ __all__ = [
 
 _MOST_ALERTS = 256  # of one POST, as Prometheus does it
 _MOST_BYTES = 2**20  # nginx refuses more unless told otherwise
-_SKEW_TOLERATED_SECONDS = 30.0
+SKEW_TOLERATED_SECONDS = 30.0
 _FAREWELL_SECONDS = 60.0  # how long a removed Alertmanager is tried before its leases are left to run out
 
 _log = structlog.get_logger(__name__)
@@ -59,6 +68,7 @@ class Silence:
     comment: str
     starts_at: float
     ends_at: float
+    updated_at: float  # when it was made, or changed
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +84,7 @@ class Held:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        return tuple(sorted(self.labels.items()))
+        return fingerprint(self.labels)
 
 
 @dataclass(slots=True)
@@ -108,7 +118,7 @@ class _Lane:
     @property
     def offset(self) -> float:
         """What is added to the times sent to it, in seconds: 0 while its clock and ours are near enough."""
-        return self.skew if self.skew is not None and abs(self.skew) > _SKEW_TOLERATED_SECONDS else 0.0
+        return self.skew if self.skew is not None and abs(self.skew) > SKEW_TOLERATED_SECONDS else 0.0
 
     @property
     def reachable(self) -> bool:
@@ -328,7 +338,7 @@ class Notifier:
         if lane.complaint or lane.last_success is None:
             _log.info("alertmanager_reached", alertmanager=lane.name)
         lane.patience, lane.complaint, lane.last_success = Patience(), "", self._clock.now()
-        shifted = abs(lane.offset - offset) > _SKEW_TOLERATED_SECONDS
+        shifted = abs(lane.offset - offset) > SKEW_TOLERATED_SECONDS
         # What carries wrong times is lost without an error (an `endsAt` in its past is a resolve), so all of it is
         # sent again. Not more often than by itself: two clocks behind one address would make this endless.
         if shifted and now >= lane.distrusted_at + self._resend_seconds:
@@ -423,7 +433,7 @@ class Notifier:
         if reply.verdict is not Verdict.TAKEN:
             return f"{lane.name}: {reply.text}"
         skew = reply.skew_seconds or 0.0
-        offset = skew if abs(skew) > _SKEW_TOLERATED_SECONDS else 0.0
+        offset = skew if abs(skew) > SKEW_TOLERATED_SECONDS else 0.0
         try:
             alerts = msgspec.json.decode(reply.body, type=list[_HeldAlert])
             silences = await self._silences(lane) if any(one.status.silenced_by for one in alerts) else {}
@@ -494,6 +504,7 @@ class _HeldSilence(msgspec.Struct, rename="camel"):
     comment: str
     starts_at: datetime
     ends_at: datetime
+    updated_at: datetime
 
 
 def _held(alert: _HeldAlert, silences: Mapping[str, _HeldSilence], offset: float) -> Held:
@@ -508,8 +519,8 @@ def _held(alert: _HeldAlert, silences: Mapping[str, _HeldSilence], offset: float
 
 
 def _silence(found: _HeldSilence, offset: float) -> Silence:
-    starts_at, ends_at = found.starts_at.timestamp() - offset, found.ends_at.timestamp() - offset
-    return Silence(found.id, found.created_by, found.comment, starts_at, ends_at)
+    times = (found.starts_at.timestamp(), found.ends_at.timestamp(), found.updated_at.timestamp())
+    return Silence(found.id, found.created_by, found.comment, *(at - offset for at in times))
 
 
 def _together(one: Held, other: Held) -> Held:

@@ -20,6 +20,11 @@ Fingerprint = tuple[tuple[str, str], ...]
 """The label set of an alert, which is all that tells it from others."""
 
 
+def fingerprint(labels: Mapping[str, str]) -> Fingerprint:
+    """That of an alert with these labels."""
+    return tuple(sorted(labels.items()))
+
+
 @dataclass(frozen=True, slots=True)
 class Alert:
     """One alert as it should stand in every Alertmanager. Wall times in seconds since 1970.
@@ -37,7 +42,7 @@ class Alert:
 
     @property
     def fingerprint(self) -> Fingerprint:
-        return tuple(sorted(self.labels.items()))
+        return fingerprint(self.labels)
 
     @property
     def firing(self) -> bool:

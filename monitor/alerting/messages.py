@@ -21,6 +21,9 @@ from monitor.core.wording import fill
 
 UNDER_ASSESSMENT = "Under assessment"
 
+UNDELIVERED_SECONDS = 60.0
+"""How long a page may be on its way before others are told that it did not arrive."""
+
 MANUAL = "manual"
 """`customer_comms` of what is declared: its words for customers are written by hand."""
 
@@ -147,8 +150,19 @@ def _notes(item: Incident, facts: Facts) -> Iterator[str]:
         yield "it has relapsed once" if item.relapses == 1 else f"it has relapsed {item.relapses} times"
     if item.false_alarm and not facts.redacted(item):
         yield f"a false alarm: {facts.said(item.false_alarm)}"
+    yield from undelivered(facts)
     if facts.store_error:
         yield f"the monitor cannot save what it knows: {facts.said(facts.store_error)}"
+
+
+def undelivered(facts: Facts) -> Iterator[str]:
+    """The open pages, of any incident, that no Alertmanager has taken for a while: whoever reads this is to know."""
+    for page in sorted(facts.pages, key=lambda page: page.fired_at):
+        if page.ended_at is None and page.delivered_at is None and facts.now - page.fired_at >= UNDELIVERED_SECONDS:
+            carried = page.fell_back_at is not None
+            told = f", but by the fallback {clock(page.fell_back_at or 0.0, facts.now)}" if carried else ""
+            due = clock(page.due_at, facts.now)
+            yield f"not delivered: {page.escalation_level} of {page.incident} at {page.severity}, due {due}{told}"
 
 
 # --- reminders -------------------------------------------------------------------------------------------------------

@@ -173,6 +173,11 @@ class Notice:
     fired_at: float = 0.0
     ended_at: float | None = None  # ten minutes after every Alertmanager that can be reached had taken it
 
+    @property
+    def identity(self) -> tuple[object, ...]:
+        """What tells it from every other notice."""
+        return self.incident, self.kind, self.key, self.number
+
 
 @dataclass(frozen=True, slots=True)
 class Event:

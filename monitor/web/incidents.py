@@ -12,13 +12,17 @@ from monitor.core.explanation import Deadlines, Explanation, Moment, RuleNow
 from monitor.core.incident import Ack, Event, Incident, Notice, Page
 from monitor.core.maintenance import Window
 from monitor.core.runbook import Runbook
-from monitor.core.snapshot import Snapshot
+from monitor.core.snapshot import Silenced, Snapshot
 from monitor.core.words import iso
 from monitor.web.words import impact, title
 
 
 class PageJson(TypedDict):
-    """One page of an incident: who was told when. `to` is the role; the fallback carried it at `fell_back_at`."""
+    """One page of an incident: who was told when. `to` is the role.
+
+    `delivered_at` is when the first Alertmanager took it, `fell_back_at` when the fallback carried it. While a silence
+    holds it in Alertmanager it is not delivered to people: `silenced_by` is who set that.
+    """
 
     severity: str
     escalation_level: str
@@ -29,7 +33,10 @@ class PageJson(TypedDict):
     due_at: str
     fired_at: str
     ended_at: str | None
+    delivered_at: str | None
     fell_back_at: str | None
+    silenced_by: str | None
+    silenced_until: str | None
 
 
 class AckJson(TypedDict):
@@ -241,7 +248,7 @@ def incident_json(incident: Incident, snapshot: Snapshot, pages: Sequence[Page] 
         "reviewed_at": when(incident.reviewed_at),
         "reviewed_by": incident.reviewed_by,
         "escalation_level": _level(incident, pages),
-        "pages": [_page(page, book) for page in pages],
+        "pages": [_page(page, book, snapshot.silenced.get(page.identity)) for page in pages],
         "deadlines": deadlines_json(explanation.deadlines(incident, pages, snapshot)),
     }
 
@@ -345,7 +352,7 @@ def _level(incident: Incident, pages: Iterable[Page]) -> int:
     return max((int(page.escalation_level[1]) for page in ours), default=0) if incident.open else 0
 
 
-def _page(page: Page, book: Runbook) -> PageJson:
+def _page(page: Page, book: Runbook, silenced: Silenced | None) -> PageJson:
     row = book.escalation.get(page.escalation_level)
     return {
         "severity": str(page.severity),
@@ -357,7 +364,10 @@ def _page(page: Page, book: Runbook) -> PageJson:
         "due_at": iso(page.due_at),
         "fired_at": iso(page.fired_at),
         "ended_at": when(page.ended_at),
+        "delivered_at": when(page.delivered_at),
         "fell_back_at": when(page.fell_back_at),
+        "silenced_by": silenced.by if silenced else None,
+        "silenced_until": when(silenced.until) if silenced else None,
     }
 
 
