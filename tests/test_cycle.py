@@ -8,8 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from pydantic import SecretStr
 
-from monitor.core.config import Config, FailAfter, ProbeConfig
+from monitor.alerting import fallback, links
+from monitor.alerting.pages import page_words
+from monitor.core.action import CUSTOMER_IMPACT, Acknowledge, Declare, SetSeverity
+from monitor.core.config import Config, FailAfter, ProbeConfig, WebConfig
 from monitor.core.incident import State
 from monitor.core.level import RUN
 from monitor.core.probe import Fault, Options, Outcome, ProbeType, Reading, Reason, Reference
@@ -382,3 +386,114 @@ async def test_a_row_that_contradicts_the_store_does_not_hold_up_the_others(simu
     (item,) = run.cycle.incidents()
     assert not await run.store.save(Changes(incidents=(replace(item, key="another-one"),)))
     assert await run.store.save(Changes(resources={"log": b"position"}))
+
+
+# --- what becomes of a page --------------------------------------------------------------------------------------------
+
+
+MATRIX = {
+    "L1": EscalationRow("x"),
+    "L2": EscalationRow("y", (Severity.P1, Severity.P2), 1800.0),
+    "L3": EscalationRow("z", (Severity.P1,), 3600.0),
+}
+WORST = replace(runbook(scenario("redis", Severity.P1, "redis")), escalation=MATRIX)
+
+
+async def test_a_page_that_was_delivered_stays_so_over_a_restart_and_over_a_clock_that_is_set(
+    simulate: Simulate,
+) -> None:
+    run = await simulate(PROBES, WORST, down("redis", since=100))
+    await run.run(200)
+    (page,) = run.cycle.pages()
+    assert page.delivered_at is None
+    told = len(run.told)
+    await run.cycle.delivered({page.identity: run.clock.wall, ("another",): 0.0})
+    await run.cycle.delivered({page.identity: run.clock.wall + 50})
+    assert len(run.told) == told + 1  # the second says nothing new
+    delivered = run.clock.wall
+    await run.restart()
+    assert [one.delivered_at for one in run.cycle.pages()] == [delivered]
+    run.clock.step(3600.0)
+    await run.run(5)
+    assert [one.delivered_at for one in run.cycle.pages()] == [delivered + 3600.0]
+
+
+async def test_with_alertmanager_away_for_an_hour_the_fallback_carries_each_p1_page_once_and_nothing_resolves(
+    simulate: Simulate,
+) -> None:
+    """Restarts in between: killed before what was carried is saved, a page may come twice, with the same id."""
+    run = await simulate(PROBES, WORST, down("redis", since=100))
+    carried: list[tuple[object, ...]] = []
+    began = run.clock.wall
+    for minute in range(65):
+        await run.run(60)
+        if minute % 20 == 10:
+            await run.restart()
+            began = run.clock.wall
+        for page in fallback.due(run.cycle.pages(), 60.0, run.clock.wall, began):
+            carried.append(page.identity[2:])
+            await run.cycle.fell_back([page])
+    assert carried == [(Severity.P1, level, "none", 1) for level in ("L1", "L2", "L3")]
+    assert [page.ended_at for page in run.cycle.pages()] == [None] * 3
+    (item,) = run.cycle.incidents()
+    assert item.open
+    kinds = [event.kind for event in run.store.events(item.key)]
+    assert kinds.count("fallback") == 3
+    (event,) = [event for event in run.store.events(item.key) if event.kind == "fallback"][:1]
+    assert event.text.startswith("No Alertmanager took the page to L1 x for ")
+
+
+async def test_a_page_that_does_not_arrive_is_named_in_what_others_are_told(simulate: Simulate) -> None:
+    run = await simulate(PROBES, WORST, down("redis", since=100))
+    await run.run(130)
+    (page,) = run.cycle.pages()
+    (item,) = run.cycle.incidents()
+    assert "not delivered" not in page_words(item, run.cycle.facts())["status_update"]
+    await run.run(60)
+    note = f"Note: not delivered: {item.key}, L1 at P1, due "
+    assert note in page_words(item, run.cycle.facts())["status_update"]
+    await run.cycle.fell_back([page])
+    assert "(the fallback carried it 2026-" in page_words(item, run.cycle.facts())["status_update"]
+    await run.cycle.delivered({page.identity: run.clock.wall})
+    assert "not delivered" not in page_words(item, run.cycle.facts())["status_update"]
+
+
+async def test_the_response_is_overdue_where_answers_are_recorded_until_somebody_answers(simulate: Simulate) -> None:
+    linked = replace(PROBES, web=WebConfig(external_url="https://monitor.example.com"))
+    run = await simulate(linked, WORST, down("redis", since=100))
+    await run.run(900)
+    assert not run.cycle.scenario_views()["redis"].response_overdue
+    await run.run(200)
+    view = run.cycle.scenario_views()["redis"]
+    assert view.response_overdue
+    (item,) = run.cycle.incidents()
+    await run.cycle.act(item.key, Acknowledge(), "ann")
+    assert not run.cycle.scenario_views()["redis"].response_overdue
+
+    quiet = await simulate(PROBES, WORST, down("redis", since=100))
+    await quiet.run(1100)
+    assert not quiet.cycle.scenario_views()["redis"].response_overdue  # nobody can answer, so nobody is late
+
+
+async def test_an_incident_counts_once_for_each_severity_of_an_opening(simulate: Simulate) -> None:
+    run = await simulate(PROBES, WORST, down("redis", since=100))
+    await run.run(200)
+    (item,) = run.cycle.incidents()
+    await run.cycle.act(item.key, Declare(CUSTOMER_IMPACT, "they call"), "ann")
+    for severity in (Severity.P2, Severity.P1, Severity.P2):
+        await run.cycle.act(item.key, SetSeverity(severity, "as it looks"), "ann")
+    counted = run.cycle.scenario_views()["redis"].opened_total
+    assert counted == {Severity.P1: 1, Severity.P2: 1}
+
+
+async def test_a_page_has_a_link_that_acknowledges_this_opening_where_people_can_reach_it(simulate: Simulate) -> None:
+    run = await simulate(PROBES, WORST, down("redis", since=100))
+    await run.run(200)
+    (item,) = run.cycle.incidents()
+    secret = SecretStr("s" * 43)
+    facts = replace(run.cycle.facts(), link_secret=secret)
+    assert "ack_url" not in page_words(item, facts)
+    there = replace(facts, config=replace(PROBES, web=WebConfig(external_url="https://monitor.example.com")))
+    url = page_words(item, there)["ack_url"]
+    assert url == links.make(secret, "https://monitor.example.com", item)
+    assert "ack_url" not in page_words(replace(item, state=State.RESOLVED), there)

@@ -181,20 +181,20 @@ async def _post(url: str, body: bytes, key: str) -> None:
 
 
 async def _run(command: tuple[str, ...], body: bytes) -> None:
-    """Run it, no shell in between; what takes too long is ended, with all that it started."""
-    with TemporaryFile() as said:  # and no pipe: what it leaves running in the background would hold that open
+    """Run it, no shell in between; what takes too long is ended, with all that it started.
+
+    It is given files and no pipes: it need not read, and may leave something running that holds them open.
+    """
+    with TemporaryFile() as told, TemporaryFile() as said:
+        told.write(body)
+        told.seek(0)
         try:
             process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=asyncio.subprocess.PIPE,
-                stdout=asyncio.subprocess.DEVNULL,
-                stderr=said,
-                start_new_session=True,
+                *command, stdin=told, stdout=asyncio.subprocess.DEVNULL, stderr=said, start_new_session=True
             )
         except (OSError, ValueError) as error:
             raise NotCarried(f"{command[0]}: {error.strerror if isinstance(error, OSError) else error}") from error
         try:
-            await _feed(process, body)
             code = await process.wait()
         finally:
             if process.returncode is None:
@@ -203,14 +203,6 @@ async def _run(command: tuple[str, ...], body: bytes) -> None:
                 await process.wait()
         if code != 0:
             raise NotCarried(f"{command[0]} ended with {code}: {_last_words(said)}".removesuffix(": "))
-
-
-async def _feed(process: asyncio.subprocess.Process, body: bytes) -> None:
-    assert process.stdin is not None
-    with suppress(ConnectionError):  # it need not read what it is told
-        process.stdin.write(body)
-        await process.stdin.drain()
-    process.stdin.close()
 
 
 def _last_words(said: IO[bytes]) -> str:
