@@ -56,7 +56,7 @@ def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
         console.print(Text(f"   {item['key']}: {cause}"))
         for page in item["pages"]:
             if said := _not_delivered(page):
-                console.print(Text(f"   {said}", style="bold yellow"))
+                console.print(Text(f"   {said}", style="bold yellow"), soft_wrap=True)
     if not open_:
         console.print(Text("No open incident.", style="green"))
     console.print()

@@ -41,6 +41,7 @@ class Daemon:
     lifecycle: Mapping[str, str] = field(default_factory=lambda: {"monitor": "1s", "reopen_within": "0s"})
     env: Mapping[str, str] = field(default_factory=dict)
     more: Mapping[str, Any] = field(default_factory=dict)
+    head: str = HEAD
     port: int = field(default_factory=free_port)
     process: subprocess.Popen[bytes] | None = None
 
@@ -66,7 +67,7 @@ class Daemon:
         self.path.write_text(json.dumps(config, indent=1))
         rest = {"lifecycle": self.lifecycle, "scenarios": self.scenarios}
         lines = "".join(f"{key}: {json.dumps(value)}\n" for key, value in rest.items())  # JSON is YAML
-        (self.folder / "runbook.yaml").write_text(HEAD + lines)
+        (self.folder / "runbook.yaml").write_text(self.head + lines)
 
     def start(self) -> None:
         self.write()

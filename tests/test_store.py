@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from monitor.core.incident import Ack, Event, Incident, Notice, NoticeKind, Page, State
@@ -20,13 +21,16 @@ from monitor.core.maintenance import Window
 from monitor.core.probe import Outcome, Result
 from monitor.core.runbook import Level, Severity
 from monitor.core.snapshot import Tally
-from monitor.store import Changes, Locked, SavedProbe, Store, StoreError, read
+from monitor.store import Changes, Locked, SavedProbe, Store, StoreError, read, schema
 
 INCIDENT = Incident(
     "redis-20261123-1702", "redis", State.INVESTIGATING, Severity.P2, Severity.P2, 100.0, 130.0, why=("redis",),
     ack=Ack(140.0, "ann", Severity.P2), relapsed_at=(200.0,),
 ).takes(Severity.P2, 130.0)  # fmt: skip
-PAGE = Page(INCIDENT.key, 1, Severity.P2, "L1", labels={"scenario": "redis"}, due_at=130.0, fired_at=131.0)
+PAGE = Page(
+    INCIDENT.key, 1, Severity.P2, "L1", labels={"scenario": "redis"}, due_at=130.0, fired_at=131.0, delivered_at=131.5,
+    fell_back_at=192.0,
+)  # fmt: skip
 NOTICE = Notice(INCIDENT.key, NoticeKind.REMINDER, "response", 1, {"reason": "response"}, {"summary": "x"}, 9.0, 10.0)
 WINDOW = Window("maintenance-1", ("redis", "scenario:whmcs"), 100.0, 9e9, "a new disk", "ann")
 PROBE = SavedProbe(
@@ -168,3 +172,30 @@ def test_a_killed_writer_leaves_whole_moments_and_all_that_were_confirmed(path: 
         assert len(keys) in {confirmed, confirmed + 1}
         assert all(len(store.events(key)) == 3 for key in keys)
         store.close()
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_a_page_of_an_older_store_counts_as_delivered_and_the_file_is_copied_before(path: Path, version: int) -> None:
+    with sqlite3.connect(path) as db:
+        for script in schema.MIGRATIONS[:version]:
+            db.executescript(script)
+        db.execute(f"PRAGMA user_version = {version}")
+        if version == 1:
+            columns = "key, scenario, state, severity, peak, started_at, opened_at, opening, why, relapses"
+            db.execute(
+                f"INSERT INTO incident ({columns}) VALUES ('redis-1', 'redis', 'investigating', 2, 2, 1, 2, 1, '[]', 0)"
+            )
+        else:
+            facts = msgspec.json.encode(replace(INCIDENT, key="redis-1")).decode()
+            row = ("redis-1", "redis", "investigating", 1.0, None, 0, facts)
+            db.execute("INSERT INTO incident VALUES (?, ?, ?, ?, ?, ?, ?)", row)
+        db.execute(
+            "INSERT INTO page (incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at)"
+            " VALUES ('redis-1', 1, 2, 'L1', 'none', 1, '{}', 3, 4)"
+        )
+    db.close()
+    store = Store(path)
+    (page,) = store.load().pages
+    store.close()
+    assert (page.incident, page.fired_at, page.delivered_at, page.fell_back_at) == ("redis-1", 4.0, 4.0, None)
+    assert path.with_name(f"{path.name}.v{version}").exists()

@@ -71,7 +71,7 @@ def test_the_oldest_comes_first() -> None:
 
 @given(st.sampled_from(Severity), st.floats(0, 200), st.sets(st.sampled_from(MARKS)), st.floats(0, 300))
 def test_nothing_is_carried_early_or_in_vain(severity: Severity, fired: float, marks: set[str], now: float) -> None:
-    one = page(severity=severity, fired_at=fired, **dict.fromkeys(marks, fired))
+    one = replace(page(severity=severity, fired_at=fired), **dict.fromkeys(marks, fired))  # type: ignore[arg-type]
     expected = severity is Severity.P1 and not marks and now >= fired + 60
     assert bool(due([one], 60.0, now, began=-1000.0)) is expected
 
