@@ -846,6 +846,11 @@ def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook, own: Map
         return None
 
 
+def target_digest(config: ProbeConfig) -> str:
+    """What the store keeps of a probe's target: when it is another, what was saved of the probe is of no use."""
+    return _digest(config.target)
+
+
 def _digest(target: str) -> str:
     """The target, unreadable: it may hold a password, and the store is a file."""
     return blake2b(target.encode(), digest_size=16).hexdigest()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -28,7 +28,7 @@ from monitor.core import history
 from monitor.core.action import Action, Open, Refused
 from monitor.core.config import ProbeConfig
 from monitor.core.history import Bucket, Past
-from monitor.core.incident import Incident, Notice, Page
+from monitor.core.incident import Event, Incident, Notice, Page
 from monitor.core.loading import Loaded
 from monitor.core.maintenance import Window
 from monitor.core.request import Maintenance
@@ -37,7 +37,7 @@ from monitor.core.snapshot import MonitorView, Silenced, Snapshot
 from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
-from monitor.store import Record, Store, incidents_since, record
+from monitor.store import Record, Store, incidents_since, record, timelines_since
 from monitor.systemd import ALIVE, READY, STOPPING, Systemd
 from monitor.web import ReloadReport
 
@@ -192,6 +192,10 @@ class Daemon:
     def incidents_since(self, since: float) -> tuple[Incident, ...]:
         """Every incident that is open or was resolved after `since`; oldest first. Reads the disk, likewise."""
         return incidents_since(self._store.path, since)
+
+    def timelines_since(self, since: float) -> Mapping[str, Sequence[Event]]:
+        """The timelines of those. Reads the disk, likewise."""
+        return timelines_since(self._store.path, since)
 
     async def act(self, key: str, what: Action, by: str) -> Incident:
         """Somebody does something to an incident; what became of it. Refused if it does not allow it."""

@@ -201,6 +201,39 @@ def test_an_ack_of_an_earlier_opening_is_refused(daemon: Daemon) -> None:
     assert did(daemon, key, "ack", opening=1)["acknowledged"]
 
 
+def test_the_messages_and_the_review_are_drafted_from_what_happened(daemon: Daemon) -> None:
+    key = opened(daemon, severity="P2", why="Ten calls")
+    did(daemon, key, "update", text="Looking at the queue")
+    said = daemon.get(f"/api/v1/incidents/{key}/messages").json()
+    assert said["status_update"].startswith("INCIDENT UPDATE - P2 - Title of part-")
+    assert "Looking at the queue" in said["status_update"]
+    assert (said["customer"], said["customer_reason"]) == (None, "customers are told of nothing, and this is a P2")
+    assert (said["vendor"], said["vendor_report"]) == (None, None)
+    did(daemon, key, "note", text="Restarted the BFF", fix=True)
+    did(daemon, key, "resolve", text="The queue is empty")
+    review = daemon.get(f"/api/v1/incidents/{key}/review")
+    assert review.headers["content-type"].startswith("text/markdown")
+    assert review.text.startswith("# Post-incident review: Title of part-")
+    assert "Restarted the BFF" in review.text
+
+
+def test_the_month_in_numbers(daemon: Daemon) -> None:
+    key = opened(daemon, severity="P1", why="=HYPERLINK(1)")
+    did(daemon, key, "ack")
+    did(daemon, key, "resolve", false_alarm="=1+1")
+    found = daemon.get("/api/v1/report?since=1d").json()
+    (row,) = [row for row in found["rows"] if row["incident"] == key]
+    assert (row["peak"], row["response"], row["false_alarm"], row["review"]) == ("P1", "in time", "=1+1", "waived")
+    (sums,) = [sums for sums in found["totals"] if sums["severity"] == "P1"]
+    assert sums["false_alarms"] >= 1
+    table = daemon.get("/api/v1/report.csv?since=1d")
+    assert table.headers["content-type"].startswith("text/csv")
+    head, *lines = table.text.splitlines()
+    assert head.startswith("incident,scenario,severity,peak,origin,started_at")
+    assert len(lines) == len(found["rows"])
+    assert all(",=1" not in line for line in lines)  # a spreadsheet would run it
+
+
 # --- what is wrong is said in one line -------------------------------------------------------------------------------
 
 

@@ -13,6 +13,7 @@ from monitor.store.sqlite import (
     incidents_since,
     read,
     record,
+    timelines_since,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "incidents_since",
     "read",
     "record",
+    "timelines_since",
 ]

@@ -332,6 +332,28 @@ def incidents_since(path: Path, since: float) -> tuple[Incident, ...]:
         db.close()
 
 
+def timelines_since(path: Path, since: float) -> dict[str, list[Event]]:
+    """The timelines of those incidents, each oldest line first. StoreError if there is no store."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
+    db = _read_only(path)
+    found: dict[str, list[Event]] = {}
+    try:
+        _check_version(db, path)
+        rows = db.execute(
+            "SELECT incident, number, at, kind, text, by FROM event WHERE incident IN"
+            " (SELECT key FROM incident WHERE resolved_at IS NULL OR resolved_at > ?) ORDER BY incident, number",
+            (since,),
+        )
+        for row in rows:
+            found.setdefault(row[0], []).append(Event(*row))
+        return found
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
 def record(path: Path, key: str) -> Record | None:
     """All that is kept of one incident, however old; None if there is none. StoreError if there is no store."""
     if not path.exists():

@@ -13,16 +13,18 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from monitor.alerting.facts import Facts
-from monitor.alerting.messages import status_update
+from monitor.alerting.messages import customer, status_update, vendor_report
+from monitor.alerting.review import review
 from monitor.core import request as asked
 from monitor.core.action import VERBS, Refused
 from monitor.core.condition import did_you_mean
 from monitor.core.explanation import explain, pages_of
 from monitor.core.incident import Incident
+from monitor.core.report import Row, csv_text, rows
 from monitor.core.request import BadRequest
 from monitor.core.snapshot import Snapshot
 from monitor.store import Record, StoreError
-from monitor.web import Source
+from monitor.web import Incidents
 from monitor.web.guard import Endpoint, refuse, user_of
 from monitor.web.incidents import (
     IncidentDetailJson,
@@ -30,6 +32,7 @@ from monitor.web.incidents import (
     explain_json,
     incident_detail_json,
     incident_json,
+    report_json,
     window_json,
 )
 
@@ -63,7 +66,7 @@ def _answers(endpoint: Callable[[Any, Request], Awaitable[Response]]) -> Callabl
 class Desk:
     """The endpoints. What changes something is guarded by whoever routes to it."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Incidents) -> None:
         self._source = source
 
     @property
@@ -73,6 +76,9 @@ class Desk:
             "/api/v1/incidents": self.incidents,
             "/api/v1/incidents/{key}": self.incident,
             "/api/v1/incidents/{key}/messages": self.messages,
+            "/api/v1/incidents/{key}/review": self.review,
+            "/api/v1/report": self.report,
+            "/api/v1/report.csv": self.report_csv,
             "/api/v1/maintenance": self.maintenance,
             "/api/v1/explain/{subject}": self.explain,
         }
@@ -107,14 +113,46 @@ class Desk:
     async def messages(self, request: Request) -> Response:
         snapshot = self._source.snapshot()
         incident, record = await self._find(request.path_params["key"], snapshot)
-        pages = pages_of(incident, snapshot) or (record.pages if record else ())
-        monitor = snapshot.monitor
-        facts = Facts(
-            snapshot.runbook, snapshot.probes, snapshot.config, snapshot.at, pages, monitor.store_error,
-            recorded=snapshot.recorded,
-        )  # fmt: skip
-        said: MessagesJson = {"status_update": status_update(incident, facts), "customer": None, "vendor_report": None}
-        return as_json(said)
+        return as_json(await asyncio.to_thread(_messages, incident, _facts(snapshot, record)))
+
+    @_answers
+    async def review(self, request: Request) -> Response:
+        snapshot, key = self._source.snapshot(), request.path_params["key"]
+        incident, _ = await self._find(key, snapshot)
+
+        def drafted() -> str:
+            record = self._source.record(key)
+            others = [item for item in self._source.incidents_since(0.0) if item.scenario == incident.scenario]
+            previous = [item for item in others if item.key != key]
+            events, pages = (record.events, record.pages) if record else ((), ())
+            return review(incident, events, pages, previous, _facts(snapshot, record))
+
+        return Response(await asyncio.to_thread(drafted), media_type="text/markdown")
+
+    @_answers
+    async def report(self, request: Request) -> Response:
+        found, since, now = await self._rows(request)
+        return as_json(report_json(found, since, now))
+
+    @_answers
+    async def report_csv(self, request: Request) -> Response:
+        found, _, _ = await self._rows(request)
+        return Response(csv_text(found), media_type="text/csv")
+
+    async def _rows(self, request: Request) -> tuple[list[Row], float, float]:
+        """The month in numbers, since when, and now."""
+        snapshot = self._source.snapshot()
+        since = asked.since(request.query_params.get("since", "30d"), snapshot.at)
+        at_hand = {incident.key: incident for incident in snapshot.incidents}
+
+        def made() -> list[Row]:
+            kept = self._source.incidents_since(since)
+            found = [at_hand.get(incident.key, incident) for incident in kept]
+            timelines = self._source.timelines_since(since)
+            calendar = snapshot.config.calendar
+            return rows(found, timelines, snapshot.runbook, calendar, snapshot.at, recorded=snapshot.recorded)
+
+        return await asyncio.to_thread(made), since, snapshot.at
 
     async def maintenance(self, _: Request) -> Response:
         snapshot = self._source.snapshot()
@@ -196,6 +234,29 @@ class Desk:
         events = record.events if record else ()
         pages = pages_of(incident, snapshot)
         return incident_detail_json(incident, snapshot, pages, notices, events, timeline_error=trouble)
+
+
+def _facts(snapshot: Snapshot, record: Record | None) -> Facts:
+    pages = (*snapshot.ended_pages, *snapshot.pages)
+    if record is not None:
+        pages = (*(page for page in pages if page.incident != record.incident.key), *record.pages)
+    return Facts(
+        snapshot.runbook, snapshot.probes, snapshot.config, snapshot.at, pages, snapshot.monitor.store_error,
+        recorded=snapshot.recorded,
+    )  # fmt: skip
+
+
+def _messages(incident: Incident, facts: Facts) -> MessagesJson:
+    scenario, draft = facts.scenario(incident), customer(incident, facts)
+    vendor = scenario.vendor if scenario else None
+    report = vendor_report(incident, vendor.name, facts) if vendor else ""
+    return {
+        "status_update": status_update(incident, facts),
+        "customer": draft.text,
+        "customer_reason": draft.reason,
+        "vendor": vendor.name if vendor else None,
+        "vendor_report": report or None,
+    }
 
 
 async def read_body(request: Request) -> bytes:

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from dataclasses import asdict, fields
+from enum import StrEnum
+from typing import Literal, cast
 
 from typing_extensions import TypedDict
 
-from monitor.core import explanation
+from monitor.core import explanation, report
 from monitor.core.explanation import Deadlines, Explanation, Moment, RuleNow
 from monitor.core.incident import Ack, Event, Incident, Notice, Page
 from monitor.core.maintenance import Window
-from monitor.core.runbook import Runbook
+from monitor.core.report import Row
+from monitor.core.runbook import Runbook, Severity
 from monitor.core.snapshot import Silenced, Snapshot
 from monitor.core.words import iso
 from monitor.web.words import impact, title
@@ -157,10 +160,12 @@ class IncidentDetailJson(IncidentJson):
 
 
 class MessagesJson(TypedDict):
-    """What can be said of an incident now, ready to paste; null where the runbook provides for none."""
+    """What can be said of an incident now, ready to paste. `customer_reason`: why there are no words for customers."""
 
     status_update: str
     customer: str | None
+    customer_reason: str
+    vendor: str | None
     vendor_report: str | None
 
 
@@ -193,6 +198,55 @@ class RuleJson(TypedDict):
     since: str | None
     due_at: str | None
     terms: list[TermJson]
+
+
+class RowJson(TypedDict):
+    """One incident of the month in numbers. `origin` is who noticed first, `false_alarm` why it was none."""
+
+    incident: str
+    scenario: str
+    severity: str
+    peak: str
+    origin: str
+    started_at: str
+    detected_at: str | None
+    acknowledged_at: str | None
+    resolved_at: str | None
+    detect_seconds: float | None
+    acknowledge_seconds: float | None
+    resolve_seconds: float | None
+    response: str
+    response_breached: bool
+    openings: int
+    relapses: int
+    false_alarm: str
+    review: str
+    review_due_at: str | None
+    reviewed_at: str | None
+    review_breached: bool
+
+
+class TotalsJson(TypedDict):
+    """The incidents of one peak severity together; times are medians in seconds."""
+
+    severity: str
+    incidents: int
+    false_alarms: int
+    responses_breached: int
+    reviews_breached: int
+    reviews_open: int
+    detect_seconds: float | None
+    acknowledge_seconds: float | None
+    resolve_seconds: float | None
+
+
+class ReportJson(TypedDict):
+    """The month: a row for each incident that was open since then, oldest first, and the sums by severity."""
+
+    since: str
+    at: str
+    rows: list[RowJson]
+    totals: list[TotalsJson]
 
 
 class ExplainJson(TypedDict):
@@ -315,6 +369,18 @@ def explain_json(found: Explanation, snapshot: Snapshot) -> ExplainJson:
     }
 
 
+def report_json(rows: Sequence[Row], since: float, now: float) -> ReportJson:
+    """The month in numbers."""
+    sums = [
+        cast("TotalsJson", {"severity": str(severity), **asdict(sums)})
+        for severity, sums in report.totals(rows).items()
+    ]
+    plain = [
+        cast("RowJson", {each.name: _plain(each.name, getattr(row, each.name)) for each in fields(Row)}) for row in rows
+    ]
+    return {"since": iso(since), "at": iso(now), "rows": plain, "totals": sums}
+
+
 def window_json(window: Window) -> WindowJson:
     """One stretch of maintenance."""
     return {
@@ -340,6 +406,12 @@ def moment_json(moment: Moment, now: float) -> MomentJson:
 def when(at: float | None) -> str | None:
     """RFC 3339, or null."""
     return None if at is None else iso(at)
+
+
+def _plain(name: str, value: object) -> object:
+    if name.endswith("_at") and isinstance(value, int | float):
+        return iso(value)
+    return str(value) if isinstance(value, Severity | StrEnum) else value
 
 
 def _ack(ack: Ack | None) -> AckJson | None:

@@ -16,6 +16,7 @@ from monitor.web.incidents import (
     IncidentDetailJson,
     IncidentJson,
     MessagesJson,
+    ReportJson,
     WindowJson,
 )
 from monitor.web.past import RANGE_PATTERN
@@ -29,6 +30,7 @@ _SHAPES = (
     MessagesJson,
     ExplainJson,
     WindowJson,
+    ReportJson,
     StatusJson,
     ReloadJson,
     ErrorJson,
@@ -127,6 +129,7 @@ def _incidents() -> dict[str, Any]:
     listed = {"200": _list("IncidentJson"), "400": _ref("ErrorJson"), "503": _ref("ErrorJson")}
     one = {"200": _ref("IncidentDetailJson"), "404": _ref("ErrorJson")}
     reported = {"201": _ref("IncidentDetailJson"), "400": _ref("ErrorJson"), "409": _ref("ErrorJson")}
+    report = {"200": _ref("ReportJson"), "400": _ref("ErrorJson"), "503": _ref("ErrorJson")}
     verbs = {
         f"/api/v1/incidents/{{key}}/{verb}": {
             "parameters": [_path("key")],
@@ -146,6 +149,22 @@ def _incidents() -> dict[str, Any]:
         "/api/v1/incidents/{key}/messages": {
             "parameters": [_path("key")],
             "get": _operation("What can be said of it now", {"200": _ref("MessagesJson"), "404": _ref("ErrorJson")}),
+        },
+        "/api/v1/incidents/{key}/review": {
+            "parameters": [_path("key")],
+            "get": _plain("The draft of its post-incident review, in Markdown", "text/markdown"),
+        },
+        "/api/v1/report.csv": {
+            "get": {
+                **_plain("The rows of the month for a spreadsheet", "text/csv"),
+                "parameters": [{**since, "description": "Default 30d"}],
+            }
+        },
+        "/api/v1/report": {
+            "get": {
+                **_operation("The month in numbers: every incident, and the sums by severity", report),
+                "parameters": [{**since, "description": "Default 30d"}],
+            }
         },
         **verbs,
     }
@@ -211,6 +230,13 @@ def _operation(summary: str, answers: Mapping[str, Mapping[str, Any]]) -> dict[s
             for status, schema in answers.items()
         },
     }
+
+
+def _plain(summary: str, kind: str) -> dict[str, Any]:
+    """An operation whose answer is a text."""
+    found = _operation(summary, {"404": _ref("ErrorJson")})
+    found["responses"]["200"] = {"description": _SAID["200"], "content": {kind: {"schema": _TEXT}}}
+    return found
 
 
 def _change(
