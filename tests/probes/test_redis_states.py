@@ -92,7 +92,7 @@ async def full(make: MakeRedis) -> AsyncIterator[RedisServer]:
 
 @asynccontextmanager
 async def replica(make: MakeRedis) -> AsyncIterator[RedisServer]:
-    primary = make()
+    primary = make({"repl-diskless-sync-delay": "0"})
     fill(primary)
     server = make({"replicaof": f"127.0.0.1 {primary.port}"})
     with Redis.from_url(server.url) as client:
