@@ -195,7 +195,9 @@ def _beside(options: LogOptions, journal: Journal, view: View, context: ProbeCon
             known, journal.ring, options.counted, since=since, window=options.window, now=context.now
         )
         cursor = hour.dump(minutes) if minutes.keys() != known.keys() else None
-        measured |= _compared(options, view, hour.usual(minutes, window=options.window, now=context.now))
+        counted = {name: text for name, text in options.counted.items() if text in journal.spec.patterns}
+        usual = hour.usual(minutes, window=options.window, now=context.now)
+        measured |= _compared(counted, view, usual, options.window)
     return measured, cursor
 
 
@@ -215,16 +217,16 @@ def _sources(options: LogOptions, journal: Journal, now: float) -> dict[str, Val
     }
 
 
-def _compared(options: LogOptions, view: View, usual: hour.Usual | None) -> dict[str, Value]:
+def _compared(patterns: Mapping[str, str], view: View, usual: hour.Usual | None, window: float) -> dict[str, Value]:
     """The window beside the hour before it. Of an hour that is not known, nothing is usual."""
     unusual: dict[str, float] = {}
-    for name, text in options.counted.items():
+    for name, text in patterns.items():
         count, expected = round(view.matches.get(text, 0)), usual.matches.get(name, 0.0) if usual else 0.0
-        unusual[name] = float(count) if count >= UNUSUAL_TIMES * expected * options.window else 0.0
+        unusual[name] = float(count) if count >= UNUSUAL_TIMES * expected * window else 0.0
     measured: dict[str, Value] = {"matches_unusual": unusual} if unusual else {}
     if usual and usual.requests * hour.HOUR_SECONDS >= HOUR_LEAST_REQUESTS:
         measured["requests_per_second_before"] = usual.requests
-        measured["traffic_ratio"] = view.requests / options.window / usual.requests
+        measured["traffic_ratio"] = view.requests / window / usual.requests
     return measured
 
 
