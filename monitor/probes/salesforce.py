@@ -64,6 +64,7 @@ MEASURES: Mapping[str, Measure] = {
     "rows": Measure("What a query of `counts` counts", split="query"),
     "api_requests_left_ratio": Measure("API requests that are left of those of 24 hours"),
     "api_requests_per_hour": Measure("API requests of everybody, since the run before"),
+    "event_deliveries_per_hour": Measure("Event deliveries to all subscribers, since the run before"),
     "event_deliveries_left_ratio": Measure("Event deliveries that are left of those of 24 hours"),
     "events_delivered": Measure("Events delivered to all subscribers in the last 24 hours"),
 }
@@ -414,7 +415,7 @@ async def _count(visit: _Visit, soql: str) -> float:
 class _Limits:
     """What `/limits` says; numbers that this user does not see are left out."""
 
-    used: float | None
+    used: Mapping[str, float]  # of each allowance of 24 hours, by the measurement of its slope
     measured: Mapping[str, Value]
 
 
@@ -426,7 +427,8 @@ def _limits(answer: dict[str, Json]) -> _Limits:
     if deliveries:
         measured["event_deliveries_left_ratio"] = deliveries[1] / deliveries[0]
         measured["events_delivered"] = deliveries[0] - deliveries[1]
-    return _Limits(requests[0] - requests[1] if requests else None, measured)
+    allowances = {"api_requests_per_hour": requests, "event_deliveries_per_hour": deliveries}
+    return _Limits({name: limit[0] - limit[1] for name, limit in allowances.items() if limit}, measured)
 
 
 def _limit(answer: dict[str, Json], name: str) -> tuple[float, float] | None:
@@ -436,23 +438,24 @@ def _limit(answer: dict[str, Json], name: str) -> tuple[float, float] | None:
 
 
 def _slope(limits: _Limits, context: ProbeContext) -> tuple[dict[str, Value], Json]:
-    """API requests an hour since the reading in the cursor, and the cursor of the next run.
+    """What is used in an hour, since the reading in the cursor, and the cursor of the next run.
 
-    The count is of 24 hours that move along, so what is forgotten meanwhile makes it look a little slower.
+    The counts are of 24 hours that move along, so what is forgotten meanwhile makes it look a little slower.
     """
-    if limits.used is None:
+    if not limits.used:
         return {}, None
     last = context.cursor if isinstance(context.cursor, dict) else {}
     used, at = last.get("used"), last.get("at")
-    this: Json = {"used": limits.used, "at": context.now}
-    if not isinstance(used, int | float) or not isinstance(at, int | float):
+    this: Json = {"used": dict(limits.used), "at": context.now}
+    if not isinstance(used, dict) or not isinstance(at, int | float):
         return {}, this
     passed = context.now - at
     if 0 <= passed < SLOPE_SECONDS:
         return {}, None
     if not SLOPE_SECONDS <= passed <= SLOPE_MOST_SECONDS:
         return {}, this
-    return {"api_requests_per_hour": max(0.0, limits.used - used) / passed * 3600}, this
+    known = {name: then for name in limits.used if isinstance(then := used.get(name), int | float)}
+    return {name: max(0.0, limits.used[name] - then) / passed * 3600 for name, then in known.items()}, this
 
 
 # --- answers ----------------------------------------------------------------------------------------------------------

@@ -262,6 +262,7 @@ LEAST: Mapping[str, str] = {  # the measurements that operators script against
     "tcp": "connect_seconds",
     "whmcs": "duration_seconds",
     "salesforce": "duration_seconds orders_waiting orders_oldest_seconds api_requests_left_ratio api_requests_per_hour"
+    " event_deliveries_per_hour"
     " event_deliveries_left_ratio events_delivered certificate_left_seconds",
     "freebit": "duration_seconds certificate_left_seconds",
     "sftp": "duration_seconds",
@@ -272,6 +273,7 @@ LEAST: Mapping[str, str] = {  # the measurements that operators script against
 }
 ONLY_AT_TIMES = {
     "api_requests_per_hour",
+    "event_deliveries_per_hour",
     "memory_max_bytes",
     "hit_ratio",
     "failure_ratio",

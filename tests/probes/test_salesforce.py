@@ -166,18 +166,33 @@ async def test_nothing_waiting_is_measured_as_nothing() -> None:
     assert (measured["orders_waiting"], measured["orders_oldest_seconds"]) == (0, 0)
 
 
-async def test_the_slope_of_the_api_requests_is_of_everybody() -> None:
+async def test_slopes_are_of_everybodys_requests_and_deliveries() -> None:
     org = Org({"/limits": answer(LIMITS)})
 
-    def left(remaining: int) -> None:
-        org.answers["/limits"] = answer({**LIMITS, "DailyApiRequests": {"Max": 15000, "Remaining": remaining}})
+    def left(requests: int, deliveries: int) -> None:
+        org.answers["/limits"] = answer({
+            "DailyApiRequests": {"Max": 15000, "Remaining": requests},
+            "DailyDeliveredPlatformEvents": {"Max": 50000, "Remaining": deliveries},
+        })  # fmt: skip
 
     async with watched(org, limits=True) as target:
         slopes = []
-        for after, remaining in [(0, 12000), (900, 11900), (60, 11890), (840, 11800), (900, 11900), (7 * 3600, 9000)]:
-            left(remaining)
-            slopes.append((await target.run(after=after)).measurements.get("api_requests_per_hour"))
-    assert slopes == [None, 400, None, 400, 0, None]
+        for after, requests, deliveries in [
+            (0, 12000, 50000), (900, 11900, 49975), (60, 11890, 49970), (840, 11800, 49975), (900, 11900, 49900), (7 * 3600, 9000, 9),
+        ]:  # fmt: skip
+            left(requests, deliveries)
+            measured = (await target.run(after=after)).measurements
+            slopes.append((measured.get("api_requests_per_hour"), measured.get("event_deliveries_per_hour")))
+    assert slopes == [(None, None), (400, 100), (None, None), (400, 0), (0, 300), (None, None)]
+
+
+@pytest.mark.parametrize(
+    "cursor", [[], {"used": 7, "at": NOW - 900}, {"used": {"x": 1}, "at": NOW - 900}, {"used": {}, "at": "x"}]
+)
+async def test_a_reading_that_makes_no_sense_makes_no_slope(cursor: Any) -> None:
+    async with watched(Org({"/limits": answer(LIMITS)}), limits=True) as target:
+        target.cursor = cursor
+        assert "api_requests_per_hour" not in (await target.run()).measurements
 
 
 async def test_limits_that_the_user_does_not_see_are_absent() -> None:
