@@ -105,7 +105,7 @@ class Generation:
         for _ in range(LOOKS_MOST):
             head = b"" if self.shift else os.pread(self.fd, HEAD_BYTES, 0)
             found = os.fstat(self.fd)
-            if (head or self.shift or not found.st_size) and os.pread(self.fd, len(head), 0) == head:
+            if self.shift or (len(head) == min(HEAD_BYTES, found.st_size) and os.pread(self.fd, len(head), 0) == head):
                 break
         self.place.head = self.place.head if self.shift else head
         self.place.size = found.st_size + self.shift
@@ -145,7 +145,9 @@ class Follower:
     problem: str = ""  # why the log cannot be read now: "missing", or the system's word
     begun: bool = False
     unsettled: bool = False  # something changed while we searched: search again
-    missing: list[Place] = field(default_factory=list)  # files of an earlier process that are not found yet
+    missing: list[Place] = field(default_factory=list)  # of an earlier process, and not found yet
+    cut_away: list[Place] = field(default_factory=list)  # what was cut, and no copy of it found yet
+    recovered: list[int] = field(default_factory=list)  # bytes found since in each of the files that nobody knew
     looked_at: float = 0.0  # wall time of the last look
     now: float = 0.0  # monotonic time of the last look
     searched_at: float = float("-inf")  # monotonic time of the last look at the files beside the log
@@ -247,7 +249,7 @@ class Follower:
     def state(self) -> State:
         """What to remember. It shares its places with this follower: encode it before anything else."""
         current = self.current.place if self.current else None
-        old = [*self.missing, *(generation.place for generation in self.old)]
+        old = [*self.missing, *self.cut_away, *(generation.place for generation in self.old)]
         return State(current, old, self.known, self.lost_bytes, self.gaps, self.grew)
 
     def restore(self, state: State, now: float, wall: float) -> None:
@@ -312,7 +314,7 @@ class Follower:
         # Of an empty file, or a few bytes, nothing tells whether it was filled, copied and cut since.
         strange = before.size < ANCHOR_BYTES
         size = generation.place.size
-        if size < before.offset or not generation.holds(before):
+        if size < max(before.offset, len(before.head)) or not generation.holds(before):
             found = generation.look()  # the first one may still have been of what was there before
             self._cut(generation, before)
             strange = True
@@ -331,12 +333,12 @@ class Follower:
         generation.place = Place(*now.identity, head=now.head, size=now.size, last_event=before.last_event)
         generation.tried = (-1, False)
         copy = self._find_copy(before)
-        if copy is None:
+        if copy:
+            self.old.append(copy)
+            self.lost_bytes += max(0, before.size - copy.place.size)
+        else:
             self._forget(before)
-        # Of a file that was not read from, a copy is as good as any file that nobody knows.
-        found = [copy] if copy else [] if before.offset else self._unknown_neighbours()
-        self.old.extend(found)
-        self.lost_bytes += max(0, before.size - before.offset - sum(one.place.size - before.offset for one in found))
+            self.cut_away.append(before)  # the search tells what of it is lost
 
     def _replaced(self, found: os.stat_result, now: float, wall: float) -> bool:
         """Another file is at the path, or one at last. True if it could be opened."""
@@ -366,16 +368,17 @@ class Follower:
         self.searched_at = now
         unknown = self._unknown_neighbours()
         self.old.extend(unknown)
+        self.recovered += [generation.unread for generation in unknown]
         if self.unsettled:
             return
-        there = {identity for _, identity in self._candidates()}
-        for place in self.missing:
+        there = {identity for _, identity in self._candidates()} if self.missing else set()
+        for place in (*self.missing, *self.cut_away):
             # Of a file that was not read from, a copy is as good as any file that nobody knows.
-            recovered = 0 if place.offset else sum(generation.unread for generation in unknown)
-            is_found = recovered or (not place.size and (unknown or place.identity in there))
-            self.gaps += 0 if is_found else 1
-            self.lost_bytes += max(0, place.size - place.offset - recovered)
-        self.missing = []
+            recovered = [] if place.offset else self.recovered
+            self.lost_bytes += max(0, place.size - place.offset - sum(recovered))
+            if place in self.missing and not recovered and (place.size or place.identity not in there):
+                self.gaps += 1
+        self.missing, self.cut_away, self.recovered = [], [], []
 
     def _let_go_if_left(self, generation: Generation, now: float) -> None:
         """A file that was rotated away: its writer may not have let go of it."""
@@ -432,8 +435,12 @@ class Follower:
         found = self._stat()
         return (found.st_dev, found.st_ino) if found else None
 
-    def _holds_path(self) -> bool:
-        """Whether the file at the path is held, if there is one."""
+    def _is_as_seen(self) -> bool:
+        """Whether no file that is held was cut since the last look, and the one at the path, if any, is one of them."""
+        for generation in self._held():
+            if not generation.ended and not generation.holds(generation.place):
+                generation.racy = True
+                return False
         identity = self._identity_at_path()
         if identity is None:
             return self.problem == "missing"
@@ -482,17 +489,16 @@ class Follower:
 
     def _find_itself(self, place: Place) -> Generation | None:
         """The file that an earlier process was reading, at the path or renamed; None if it is not as it was."""
-        if not place.head:
-            return None  # it was empty: if anything is in it now, it is as good as new
         for _ in self._searches():
             for path, identity in self._candidates():
                 if identity == place.identity:
                     with suppress(*_BAD_PACK):
                         found = _resume(path, place)
-                        if found and found.place.identity == place.identity:
+                        # It was empty: if anything is in it now, it is as good as new.
+                        if found and found.place.identity == place.identity and (place.head or not found.place.size):
                             return found
                         if found:
-                            found.close()  # renamed just now, and this is a copy
+                            found.close()
         return None
 
     def _find_copy(self, place: Place) -> Generation | None:
@@ -523,15 +529,15 @@ class Follower:
             held = {generation.place.identity for generation in (*self._held(), *unknown)}
             for path, status in self._neighbours():
                 # Packing keeps whole seconds.
-                is_old = status.st_size == 0 or status.st_mtime < self.grew_before - 1
+                is_old = status.st_mtime < self.grew_before - 1
                 if is_old or (status.st_dev, status.st_ino) in held:
                     continue
                 with suppress(*_BAD_PACK):
                     generation = self._unknown(path, status)
                     if generation is None:
                         continue
-                    if not self._holds_path():
-                        generation.close()  # it may be a copy of what is at the path, which is to be cut
+                    if not self._is_as_seen():
+                        generation.close()  # it may be a copy of what was cut just now, or is to be
                         self.unsettled = True
                         return unknown
                     generation.grew_at = self.now
@@ -583,18 +589,12 @@ class Follower:
         return _unpack(file, None) if packed else file
 
     def _is_copy(self, head: bytes, size: int, generation: Generation) -> bool:
-        """Whether a file of this beginning and size is a copy of one that we hold and will read, or may be one."""
-        place = generation.place
-        if head[: len(place.head)] != place.head[: len(head)]:
-            return False
-        now = Generation(msgspec.structs.replace(place), generation.fd, generation.shift)
+        """Whether a file of this beginning and size is a copy of one that we hold and will read."""
+        now = Generation(msgspec.structs.replace(generation.place), generation.fd, generation.shift)
         if not generation.ended:
             now.look()
-            if now.place.size < place.offset or not now.holds(place):
-                generation.racy = self.unsettled = True  # it was cut just now, and this may be what was in it
-                return True
         # What is not cut is at least as large as any copy of it. A few bytes alike prove nothing.
-        if head != now.place.head[: len(head)] or size > now.place.size:
+        if not head or head != now.place.head[: len(head)] or size > now.place.size:
             return False
         return size == now.place.size or len(head) >= ANCHOR_BYTES
 

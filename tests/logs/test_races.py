@@ -24,7 +24,7 @@ from monitor.logs.worker import answer
 from tests.logs.rig import Rig
 from tests.logs.test_storm import LocalWriter
 
-RACES_SECONDS = 8.0
+RACES_SECONDS = 5.0
 SOAK_SECONDS = 180.0
 CALLS = ("stat", "fstat", "pread", "open", "scandir", "lseek")
 
@@ -50,8 +50,8 @@ class Killed(BaseException):
 class Races:
     """One history: the reader looks, reads and saves; whatever else happens, happens amid its system calls."""
 
-    def __init__(self, rig: Rig, seed: int) -> None:
-        self.rig = rig
+    def __init__(self, rig: Rig, writer: LocalWriter, seed: int) -> None:
+        self.rig, self.writer = rig, writer
         self.random = random.Random(seed)
         self.amid = False  # something is happening: its own system calls are not the reader's
         self.left = 0  # things that may happen during one step of the reader
@@ -111,7 +111,7 @@ class Races:
             return
 
     def close_opened(self) -> None:
-        mine = set(self.rig.writer.files.values())
+        mine = set(self.writer.files.values())
         for fd in self.opened:
             with suppress(OSError):
                 if fd not in mine:
@@ -197,7 +197,7 @@ def race(folder: Path, seed: int) -> bool:
     writer = LocalWriter()
     rig = Rig(folder, LocalWorker(), writer, seed)  # type: ignore[arg-type]
     writer.open(rig.path)
-    history = Races(rig, seed)
+    history = Races(rig, writer, seed)
     try:
         with between_calls(history):
             history.run(30)

@@ -80,7 +80,6 @@ def kills(rig: Rig, seconds: float, seed: int) -> None:
     assert sum(one.lost_bytes + one.gaps for one in followers) == 0
 
 
-@pytest.mark.soak  # known to fail by some tens of lines, counted twice, in about every second run: see docs/limits.md
 def test_kill_minus_nine_anywhere_counts_each_line_once(rig: Rig) -> None:
     seed = random.randrange(10**9)
     print("seed", seed)

@@ -18,8 +18,8 @@ import pytest
 from monitor.logs.worker import Worker
 from tests.logs.rig import Rig
 
-STORM_SECONDS = 8.0
-SOAK_SECONDS = 420.0
+STORM_SECONDS = 5.0
+SOAK_SECONDS = 240.0
 
 
 class LocalWriter:
