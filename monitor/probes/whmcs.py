@@ -281,6 +281,7 @@ type: whmcs
 url: ${WHMCS_API_URL}
 identifier: ${WHMCS_API_IDENTIFIER}
 secret: ${WHMCS_API_SECRET}
+interval: 20s
 timeout: 10s
 warn: duration_seconds > 2s
 needs: [egress]

@@ -24,7 +24,7 @@ def sandbox() -> None:
 @click.option("--traffic", default=25.0, show_default=True, help="Requests of customers, a second.")
 @click.option("--alertmanager", default="", metavar="URL", help="One that runs already; else one is started.")
 @click.option("--url", default="", help="Under which others reach the console, if it is not the address it listens on.")
-def up(folder: Path, no_daemon: bool, listen: str, traffic: float, alertmanager: str, url: str) -> None:
+def up(folder: Path, no_daemon: bool, listen: str, traffic: float, alertmanager: str, url: str) -> None:  # noqa: PLR0917
     """Start the portal and the daemon on it; pages appear as they come. Ctrl-C ends all."""
     from monitor.sandbox import remote, supervisor
 

@@ -61,7 +61,14 @@ def programs(wheel: Path) -> Path:
     """The programs of a clean environment that has the wheel, and the libraries of this one but not its editable self."""
     place = wheel.parent / "venv"
     venv.create(place, symlinks=True, with_pip=False)
-    pip = [sys.executable, "-m", "pip", "--python", place / "bin" / "python", "--disable-pip-version-check"]
+    pip: list[str | Path] = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        place / "bin" / "python",
+        "--disable-pip-version-check",
+    ]
     run(*pip, "install", "-qq", "--no-deps", "--no-index", wheel, folder=place)
     packages = next(place.glob("lib/python3*/site-packages"))
     (packages / "libraries.pth").write_text(sysconfig.get_path("purelib") + "\n")
