@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import rsa
 
 from monitor.cli import main
+from monitor.core.keys import ProbesKeys
 from monitor.core.loading import load
 from monitor.probes import discover
 from monitor.web import toolkit
@@ -31,11 +32,12 @@ SIX_KEYS = {"interval", "timeout", "warn", "fail", "fail_after", "needs"}
 OTHERS = {  # programs that the documentation may speak of; they are not ours
     "python3", "make", "docker", "kubectl", "amtool", "promtool", "kill", "sqlite3", "curl", "systemctl", "pip",
 }  # fmt: skip
+KEY = rsa.generate_private_key(65537, 2048).private_bytes(
+    serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+)
 ENVIRONMENT = {
     **SHIPPED_ENV, "CREDENTIALS_DIRECTORY": ".", "SF_MONITOR_CLIENT_ID": "an-id", "SF_MONITOR_USERNAME": "a-user",
-    "SF_MONITOR_PRIVATE_KEY": rsa.generate_private_key(65537, 2048).private_bytes(
-        serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-    ).decode(),
+    "SF_MONITOR_PRIVATE_KEY": KEY.decode(), "HEARTBEAT_URL": "https://deadman.example.com/portal-monitor",
 }  # fmt: skip
 
 
@@ -82,7 +84,7 @@ def ids(found: Any) -> str:
 @pytest.mark.parametrize("block", blocks("yaml"), ids=ids)
 def test_every_piece_of_yaml_is_good(block: Block, tmp_path: Path) -> None:
     values = yaml.safe_load(block.text)
-    if "probes" in values:
+    if set(values) <= set(ProbesKeys.model_fields):
         loads(values)
     elif {"basic_auth_users", "tls_server_config"} & set(values):
         load_web_file(block.text, tmp_path)
@@ -102,10 +104,12 @@ def load_web_file(text: str, folder: Path) -> None:
 def loads(piece: dict[str, Any]) -> None:
     """The piece in the place of what the shipped configuration says there, or beside it."""
     shipped = yaml.safe_load((ROOT / "probes.yaml").read_text())
-    whole = {**shipped, **piece, "probes": {**shipped["probes"], **piece["probes"]}}
+    whole = {**shipped, **piece, "probes": {**shipped["probes"], **piece.get("probes", {})}}
 
     def read(path: str) -> bytes:
-        return (ROOT / path).read_bytes() if path.startswith("alerts/") else b"redis://localhost\n"
+        if path.startswith("alerts/"):
+            return (ROOT / path).read_bytes()
+        return b"redis://localhost\n" if "redis" in path else KEY
 
     load("probes.yaml", yaml.safe_dump(whole, sort_keys=False), types=discover(), env=ENVIRONMENT, read=read)
 
