@@ -11,7 +11,7 @@ PYTEST := $(BIN)/python -m pytest -p tests.no_skips
 LOCK := $(BIN)/pip-compile --quiet --generate-hashes --allow-unsafe --strip-extras \
 	--no-emit-index-url --no-emit-find-links --no-emit-options
 
-.PHONY: help install fetch run check test bench soak lock clean
+.PHONY: help install fetch run check test bench soak pages image lock clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST)
@@ -46,6 +46,13 @@ soak: install fetch ## the same storms, longer; prints its seeds
 
 bench: install fetch ## what is fast, measured
 	@for file in bench/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done
+
+pages: install ## docs/probes.md and Grafana's dashboard, which are made of the code
+	PYTHONPATH=. $(BIN)/python tools/probe_docs.py
+	$(BIN)/python tools/dashboard.py
+
+image: install ## the container image, built without Docker and proven (needs root, debootstrap and buildah)
+	tools/image
 
 lock: install ## resolve the dependencies anew
 	$(PIP) install pip-tools

@@ -37,6 +37,7 @@ def main() -> None:
     """Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
 
     \b
+    portal-monitor init DIR       a configuration to begin with
     portal-monitor check          is the configuration right, and how soon does it page?
     portal-monitor probe redis    look at one thing now
     portal-monitor run            keep watch

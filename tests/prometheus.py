@@ -26,6 +26,7 @@ class Prometheus:
         command = [
             found, f"--config.file={folder / 'prometheus.yml'}", f"--storage.tsdb.path={folder / 'data'}",
             f"--web.listen-address=127.0.0.1:{self.port}", "--log.level=warn",
+            "--rules.alert.resend-delay=1s",
         ]  # fmt: skip
         self._process = Process(command, self.port, log=folder / "prometheus.log")
 

@@ -20,6 +20,8 @@ from click import Command, Context, Group
 
 from monitor import __version__
 from monitor.cli import main
+from monitor.core.loading import load
+from monitor.probes import discover
 from monitor.sandbox import pair
 from tests.servers import tool
 
@@ -42,6 +44,25 @@ def parsed(arguments: list[str]) -> dict[str, Any]:
         assert found is not None, name
         command = found
     return command.make_context("portal-monitor", arguments).params
+
+
+# --- The environment ---------------------------------------------------------------------------------------------------
+
+
+def test_the_environment_names_every_variable_with_its_default_and_no_other() -> None:
+    asked = "".join(line for line in (ROOT / "probes.yaml").read_text().splitlines(keepends=True) if line[0] != "#")
+    wanted = dict(re.findall(r"\$\{(\w+)(?::-([^}]*))?\}", asked))
+    named = re.findall(r"^#?([A-Z_]+)=(.*)$", (DEPLOY / "portal-monitor.env").read_text(), re.MULTILINE)
+    assert set(wanted) == {name for name, _ in named}
+    assert {name: value for name, value in named if wanted[name]} == {
+        name: text for name, text in wanted.items() if text
+    }
+
+
+def test_with_it_the_shipped_configuration_is_good() -> None:
+    lines = re.findall(r"^([A-Z_]+)=(.+)$", (DEPLOY / "portal-monitor.env").read_text(), re.MULTILINE)
+    text = (ROOT / "probes.yaml").read_text()
+    assert load("probes.yaml", text, types=discover(), env=dict(lines), read=lambda path: (ROOT / path).read_bytes())
 
 
 # --- Compose ---------------------------------------------------------------------------------------------------------
