@@ -7,6 +7,7 @@ import runpy
 import shlex
 import subprocess
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,8 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 
 from monitor.cli import main
 from monitor.core.keys import ProbesKeys
-from monitor.core.loading import load
+from monitor.core.loading import Loaded, load
+from monitor.core.runbook import Severity
 from monitor.probes import discover
 from monitor.web import toolkit
 from tests.config.loading import SHIPPED_ENV
@@ -99,6 +101,13 @@ def load_web_file(text: str, folder: Path) -> None:
     certificate.private_key_pem.write_to_path(folder / "key.pem")
     (folder / "web.yml").write_text(text.replace("/etc/portal-monitor/tls", str(folder)))
     assert toolkit.load(folder / "web.yml")
+
+
+@cache
+def shipped() -> Loaded:
+    """The configuration as it is shipped."""
+    text = (ROOT / "probes.yaml").read_text()
+    return load("probes.yaml", text, types=discover(), env=ENVIRONMENT, read=lambda path: (ROOT / path).read_bytes())
 
 
 def loads(piece: dict[str, Any]) -> None:
@@ -202,3 +211,58 @@ def test_every_option_of_every_probe_type_is_explained() -> None:
 def test_the_command_that_is_not_there_is_not_promised() -> None:
     promised = set(re.findall(r"`portal-monitor ([a-z-]+)", "".join(page.read_text() for page in PAGES)))
     assert promised <= set(main.list_commands(Context(main)))
+
+
+# --- Drift -----------------------------------------------------------------------------------------------------------
+
+
+def rows(page: str, first: str) -> dict[str, list[str]]:
+    """The rows of a page's tables whose first cell begins with this, by that cell."""
+    found = re.findall(rf"^\| ({first}[^|]*) \|(.*)\|$", (ROOT / "docs" / page).read_text(), re.MULTILINE)
+    return {head.strip(): [cell.strip() for cell in rest.split("|")] for head, rest in found}
+
+
+def seconds(words: str) -> float:
+    """`30 minutes`, `1 hour`."""
+    number, _, unit = words.partition(" ")
+    return float(number) * {"minute": 60, "hour": 3600}[unit.rstrip("s")]
+
+
+def test_the_deadlines_of_the_page_are_the_runbooks() -> None:
+    runbook = shipped().runbook
+    for severity, (respond, update, review) in rows("incidents.md", r"P\d").items():
+        row = runbook.severities[Severity[severity]]
+        assert (seconds(respond), seconds(update), review == "yes") == (row.respond, row.update_every, row.review)
+
+
+def test_the_matrix_of_the_page_is_the_runbooks() -> None:
+    matrix = shipped().runbook.escalation
+    told = rows("incidents.md", r"L\d")
+    for level, row in matrix.items():
+        (head,) = [head for head in told if head.startswith(f"{level} ") and "again" not in head]
+        assert head.removeprefix(f"{level} ").lower() == row.to.lower()
+    assert matrix["L2"].unresolved == seconds("30 minutes")
+    assert "for 30 minutes" in told["L2 development lead"][0]
+    assert matrix["L3"].unresolved == seconds("1 hour")
+    assert "for an hour" in told["L3 engineering manager"][0]
+    life = shipped().runbook.lifecycle
+    assert (life.monitor, life.reopen_within) == (seconds("15 minutes"), seconds("30 minutes"))
+
+
+def test_the_receivers_of_the_page_are_those_of_the_routing() -> None:
+    there = {one["name"] for one in yaml.safe_load((ROOT / "alerts/alertmanager.yml").read_text())["receivers"]}
+    named = set()
+    for cells in rows("alerts.md", r"`\w+=").values():
+        base = ""
+        for word in re.findall(r"`([a-z-]+)`", cells[0]):
+            named.add(base + word if word.startswith("-") and base else word)
+            base = "vendor-support" if word.startswith("vendor-support") else base
+    assert named - {"vendor"} == there
+
+
+def test_the_rules_of_the_page_are_those_that_there_are() -> None:
+    groups = yaml.safe_load((ROOT / "alerts/rules.yml").read_text())["groups"]
+    rules = {rule["alert"]: rule["labels"].get("severity", "") for group in groups for rule in group["rules"]}
+    text = (ROOT / "docs/alerts.md").read_text()
+    explained = dict(re.findall(r"^### (Portal\w+)\n\n(P\d)?", text, re.MULTILINE))
+    assert explained == rules
