@@ -10,7 +10,8 @@ import jsonschema
 from monitor.core.snapshot import Silenced
 from monitor.metrics import render
 from monitor.terminal import show_status
-from monitor.web.api import openapi, status_json
+from monitor.web.api import status_json
+from monitor.web.openapi import openapi
 from tests.web import portal
 
 DELIVERED = replace(portal.snapshot().pages[0], delivered_at=portal.NOW - 229)
