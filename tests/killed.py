@@ -33,7 +33,7 @@ from monitor.core.incident import Incident, Page
 from monitor.core.runbook import Severity
 from monitor.cycle import Told
 from monitor.store import StoreError, read
-from tests.lifecycle import FAIL, OK, Life, SteadyClock, check_timelines, config, identity
+from tests.lifecycle import FAIL, OK, Life, SteadyClock, check_timelines, config
 from tests.model import HOUR, MINUTE, RULES, SIGHT, Case, Model
 from tests.runbook_rows import BOOK
 
@@ -110,9 +110,9 @@ class Mortal(Life):
         super()._tell(told)
         self._doom.near("tell")
         for page in told.pages:
-            self._outbox.put("page", *identity(page))
+            self._outbox.put("page", *page.identity)
             if page.ended_at is not None:
-                self._outbox.put("end", *identity(page))
+                self._outbox.put("end", *page.identity)
         for notice in told.notices:
             self._outbox.put("notice", notice.incident, notice.kind.value, notice.key, notice.number)
         self._doom.near("told")
@@ -187,7 +187,7 @@ def check_store(folder: Path, outbox: Outbox) -> None:
         assert outbox.lines() == []
         return
     saved, events = read(folder / "state.db")
-    pages = {identity(page): page for page in saved.pages}
+    pages = {page.identity: page for page in saved.pages}
     notices = {(item.incident, item.kind.value, item.key, item.number) for item in saved.notices}
     done = Counter((key, event.kind) for key, line in events.items() for event in line)
     did: Counter[tuple[str, str]] = Counter()

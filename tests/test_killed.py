@@ -9,7 +9,7 @@ import tempfile
 
 import pytest
 
-from tests.test_model import MEMORY
+from tests.lifecycle import MEMORY
 
 
 def kill(seed: int, kills: int) -> str:
@@ -21,8 +21,8 @@ def kill(seed: int, kills: int) -> str:
         return done.stdout
 
 
-def test_sixty_kills() -> None:
-    print(kill(1, 60))
+def test_fifty_kills() -> None:
+    print(kill(1, 50))
 
 
 @pytest.mark.soak

@@ -47,7 +47,8 @@ CREATE TABLE incident (
 INSERT INTO incident SELECT key, scenario, state, started_at, resolved_at, 0, json_object(
     'key', key, 'scenario', scenario, 'state', state, 'severity', severity, 'peak', peak, 'started_at', started_at,
     'opened_at', opened_at, 'opening', opening, 'parent', parent, 'why', json(why), 'mitigated_at', mitigated_at,
-    'resolved_at', resolved_at, 'detected_at', opened_at, 'updated_at', opened_at, 'taken',
+    'resolved_at', resolved_at, 'updated_at', opened_at, 'detected_at',
+    coalesce((SELECT at FROM event WHERE incident = old_incident.key AND number = 1), opened_at), 'taken',
     json_array(json_object('severity', severity, 'at', opened_at, 'opening', opening, 'by', 'monitor'))
 ) FROM old_incident;
 CREATE UNIQUE INDEX one_open_incident_per_scenario ON incident (scenario) WHERE state != 'resolved';
