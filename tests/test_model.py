@@ -234,6 +234,7 @@ class Anything(RuleBasedStateMachine):
     @rule()
     def maintenance_ends(self) -> None:
         self._pass_moment()
+        self._run(self._life.tick())
         for window in self._life.cycle.windows():
             self._run(self._life.cycle.end_maintenance(window.key))
         self._model.windows = [window for window in self._model.windows if window[2] <= self._now]
