@@ -273,6 +273,19 @@ async def test_what_somebody_does_right_after_a_step_is_saved_by_the_new_clock(b
     ]  # fmt: skip
 
 
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+async def test_a_step_of_the_clock_repeats_no_reminder_and_leaves_none_out(begin: Begin, seconds: float) -> None:
+    life = await begin()
+    await life.fail("both")
+    await life.to(65)
+    assert reasons(life, "redis") == ["response", "update", "update"]
+    life.clock.step(seconds)
+    await life.to(89)
+    assert reasons(life, "redis") == ["response", "update", "update"]
+    await life.to(91)
+    assert reasons(life, "redis") == ["response", "update", "update", "update"]
+
+
 async def test_a_run_that_began_before_a_step_is_dated_by_the_new_clock(begin: Begin) -> None:
     life = await begin()
     began, mono = life.clock.wall, life.clock.mono

@@ -207,13 +207,19 @@ async def test_a_step_of_the_clock_that_nobody_has_seen_yet_is_not_hidden_by_a_s
     assert reopen().load().seen == before
 
 
-async def test_timelines_move_with_the_clock_by_every_step_and_only_once(reopen: Open) -> None:
+async def test_timelines_of_what_is_at_hand_move_with_the_clock_by_every_step_and_only_once(reopen: Open) -> None:
     store = reopen()
-    await store.save(Changes(incidents=(ITEM,), events=(EVENT,)))
-    waiting = [store.save(Changes(shift_seconds=60.0)), store.save(Changes(shift_seconds=60.0))]
-    waiting.append(store.save(Changes(shift_seconds=-5.0, events=(replace(EVENT, number=2, kind="clock"),))))
+    another = replace(OVER, key="whmcs-1", scenario="whmcs")
+    await store.save(Changes(incidents=(ITEM, another), events=(EVENT, replace(EVENT, incident="whmcs-1"))))
+    waiting = [store.save(Changes(incidents=(ITEM,), shift_seconds=60.0)) for _ in range(2)]
+    noted = (replace(EVENT, number=2, kind="clock"),)
+    waiting.append(store.save(Changes(incidents=(ITEM,), events=noted, shift_seconds=-5.0)))
     await asyncio.gather(*waiting)
-    assert [event.at - NOW for event in reopen().events("redis-1")] == [115.0, 0.0]
+    store = reopen()
+    assert [event.at - NOW for event in store.events("redis-1")] == [115.0, 0.0]
+    assert [event.at - NOW for event in store.events("whmcs-1")] == [
+        0.0
+    ]  # it is not at hand, and none of its times move
 
 
 async def test_maintenance_is_loaded_while_it_is_on_and_also_if_the_clock_was_set_over_its_end(

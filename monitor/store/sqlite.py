@@ -96,7 +96,7 @@ class Changes:
     windows: tuple[Window, ...] = ()
     opened: Mapping[tuple[str, Severity], int] = field(default_factory=dict)
     resources: Mapping[str, bytes] = field(default_factory=dict)
-    shift_seconds: float = 0.0  # by how much the wall clock was set: the timelines move with it
+    shift_seconds: float = 0.0  # by how much the wall clock was set: the timelines of these incidents move with it
 
     @property
     def transition(self) -> bool:
@@ -597,7 +597,9 @@ def _statements(changes: Changes) -> dict[Key, Statement]:
 
 def _rows(changes: Changes) -> Iterable[tuple[Key, Statement]]:
     if changes.shift_seconds:
-        yield ("shift", next(_SHIFTS)), ("UPDATE event SET at = at + ?", (changes.shift_seconds,))
+        for incident in changes.incidents:
+            step = (changes.shift_seconds, incident.key)
+            yield ("shift", next(_SHIFTS)), ("UPDATE event SET at = at + ? WHERE incident = ?", step)
     for name in changes.gone:
         yield ("probe", name), ("DELETE FROM probe WHERE name = ?", (name,))
         yield ("runs", name), ("DELETE FROM run WHERE probe = ?", (name,))
