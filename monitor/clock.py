@@ -75,8 +75,13 @@ class StepWatch:
 
 
 def step_between(before: Moment | None, after: Moment) -> float:
-    """The same between two processes; 0.0 where they did not run on one boot."""
-    if before is None or not after[0] or before[0] != after[0]:
+    """The same between two processes, as far as it can be told.
+
+    Between two boots nobody knows how much time has passed, but it was not less than none: a machine that comes up with
+    its clock behind (until it is set over the network) must not leave saved times in the future.
+    """
+    if before is None:
         return 0.0
-    jump = (after[2] - before[2]) - (after[1] - before[1])
+    passed = after[1] - before[1] if after[0] and after[0] == before[0] else max(0.0, after[2] - before[2])
+    jump = (after[2] - before[2]) - passed
     return jump if abs(jump) > STEP_SECONDS else 0.0

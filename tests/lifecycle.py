@@ -161,9 +161,10 @@ class Life:
         """The daemon ends without a word."""
         self.store.close()
 
-    async def restart(self, *, down: float = 0.0, step: float = 0.0, probes: bool = True) -> None:
-        """Another takes over, `down` seconds later; meanwhile the clock was set forward by `step` seconds."""
+    async def restart(self, *, down: float = 0.0, step: float = 0.0, probes: bool = True, boot: str = "") -> None:
+        """Another takes over, `down` seconds later, perhaps on another boot; meanwhile the clock was set by `step`."""
         self.stop()
+        self.clock.boot = boot or self.clock.boot
         self.clock.advance_to(self.clock.mono + down)
         if step:
             self.clock.step(step)

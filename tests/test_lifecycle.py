@@ -248,6 +248,29 @@ async def test_a_step_of_the_clock_moves_no_page(begin: Begin, seconds: float, h
     assert life.newest("redis").opened_at == pytest.approx(life.clock.wall - 120 * MINUTE, abs=0.01)
 
 
+@pytest.mark.parametrize("behind", [HOUR, 20000 * 86400.0])
+async def test_a_machine_that_boots_with_its_clock_behind_until_it_is_set_moves_no_page(
+    begin: Begin, behind: float
+) -> None:
+    life = await begin()
+    await life.fail("both")
+    await life.to(10)
+    await life.probe("redis")  # the last that was saved
+    await life.restart(down=1, step=-behind, boot="two")
+    await life.to(20)
+    life.clock.step(behind)
+    await life.to(120)
+    assert life.pages() == P1_ALONE
+
+
+async def test_time_that_passed_between_two_boots_has_passed(begin: Begin) -> None:
+    life = await begin()
+    await life.fail("both")
+    await life.restart(down=35 * MINUTE, boot="two")
+    await life.wait(60)
+    assert life.pages() == [(0, "redis L1 P1"), (35, "redis L1/2 P1"), (35, "redis L2 P1")]
+
+
 async def test_a_clock_that_is_set_and_set_back_moves_no_page(begin: Begin) -> None:
     life = await begin()
     await life.fail("both")

@@ -100,6 +100,14 @@ class Anything(RuleBasedStateMachine):
         self._pass_moment()
         self._run(self._life.becomes(probe, how))
 
+    @rule(probe=probes, lasts=minutes, pause=minutes)
+    def an_outage_comes_and_goes(self, probe: str, lasts: float, pause: float) -> None:
+        """Into `monitoring`, and as far as the pause goes; the next one makes a relapse or a reopening of it."""
+        for how, minutes in ((FAIL, lasts), (OK, pause)):
+            self._pass_moment()
+            self._run(self._life.becomes(probe, how))
+            self._run(self._life.wait(minutes * MINUTE + MOMENT))
+
     @rule(scenario=scenarios)
     def all_is_well_with(self, scenario: str) -> None:
         self._pass_moment()
@@ -368,7 +376,7 @@ def _run(number: int, examples: int, moves: int) -> None:
 
 @pytest.mark.parametrize("number", [1, 2])
 def test_anything_in_any_order(number: int) -> None:
-    run(number, examples=60, moves=50)
+    run(number, examples=45, moves=50)
     assert Anything.calls > 100
 
 
