@@ -263,6 +263,20 @@ async def test_a_machine_that_boots_with_its_clock_behind_until_it_is_set_moves_
     assert life.pages() == P1_ALONE
 
 
+@pytest.mark.parametrize("seconds", [HOUR, -HOUR])
+async def test_a_step_of_the_clock_in_the_middle_of_a_start_counts_once(begin: Begin, seconds: float) -> None:
+    life = await begin()
+    await life.fail("both")
+    await life.to(10)
+    life.stop()
+    life._open()
+    life.clock.step(seconds)
+    await life.cycle.start(life._saved)
+    await life.probe(*NAMES)
+    await life.to(120)
+    assert life.pages() == P1_ALONE
+
+
 async def test_time_that_passed_between_two_boots_has_passed(begin: Begin) -> None:
     life = await begin()
     await life.fail("both")
