@@ -450,10 +450,10 @@ async def test_a_page_that_does_not_arrive_is_named_in_what_others_are_told(simu
     (item,) = run.cycle.incidents()
     assert "not delivered" not in page_words(item, run.cycle.facts())["status_update"]
     await run.run(60)
-    note = f"Note: not delivered: {item.key}, L1 at P1, due "
+    note = f"Note: not delivered: L1 of {item.key} at P1, due "
     assert note in page_words(item, run.cycle.facts())["status_update"]
     await run.cycle.fell_back([page])
-    assert "(the fallback carried it 2026-" in page_words(item, run.cycle.facts())["status_update"]
+    assert ", but by the fallback 17:" in page_words(item, run.cycle.facts())["status_update"]
     await run.cycle.delivered({page.identity: run.clock.wall})
     assert "not delivered" not in page_words(item, run.cycle.facts())["status_update"]
 

@@ -57,9 +57,9 @@ def checked(expression: str) -> str:
 
 def leaves_a_gap(expression: str, seconds: float) -> bool:
     """Whether stretches of so many seconds that begin when it says are ever over before the next has begun."""
-    begun = next(CronSim(expression, _ANY_DAY))
+    begun, minutes = next(CronSim(expression, _ANY_DAY)), int(seconds // 60)
     for _ in range(_MOST_STRETCHES):
-        last = next(CronSim(expression, begun + timedelta(seconds=seconds, minutes=1), reverse=True))
+        last = next(CronSim(expression, begun + timedelta(minutes=minutes + 1), reverse=True))
         if last <= begun:
             return True
         begun = last
