@@ -13,14 +13,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from monitor.core.incident import Incident
 from monitor.sandbox.servers import RedisServer
 from monitor.store import read
 from tests.alertmanager import Alertmanager, Notification, Webhook, program
 from tests.daemon import Daemon
+from tests.hook import Hook
 from tests.servers import wait_until
 
+ROOT = Path(__file__).resolve().parents[2]
 HEAD = """\
 severities:
   P1: {name: Critical, respond: 8s, update_every: 30m}
@@ -40,35 +43,21 @@ REDIS = {
 LINKED = {"external_url": "https://monitor.example.com"}  # people can answer, so a second call makes sense
 
 
-def route(receiver: str, *matchers: str, **more: Any) -> dict[str, Any]:
-    return {"receiver": receiver, "matchers": list(matchers), **more}
-
-
 PAGE = 'kind="page"'
-ROUTES = [
-    route("deadman", 'kind="watchdog"', group_by=["alertname"]),
-    route("updates", 'kind="update"', group_by=["incident", "update"]),
-    route("reminders", 'kind="reminder"', group_by=["incident", "reason"]),
-    route("everything", PAGE, **{"continue": True}),
-    route("security", PAGE, 'audience="security"', **{"continue": True}),
-    route("secondary", PAGE, 'escalation_level="L1"', 'attempt="2"'),
-    route("oncall", PAGE, 'escalation_level="L1"'),
-    route("techlead", PAGE, 'escalation_level="L2"'),
-    route("management", PAGE, 'escalation_level="L3"'),
-    route("vendor-salesforce", PAGE, 'escalation_level="L4"', 'vendor="salesforce"', group_by=["incident", "vendor"]),
-    route("vendor-desk", PAGE, 'escalation_level="L4"', group_by=["incident", "vendor"]),
-]
 
 
 def routing(url: str) -> str:
-    """As the routing that is shipped has it, but with a webhook for everybody, and quick (JSON is YAML)."""
-    names = ["nobody", *(item["receiver"] for item in ROUTES)]
-    quick = {"group_by": ["incident"], "group_wait": "0s", "group_interval": "1s", "repeat_interval": "4h"}
-    told_ends = {"updates": False, "reminders": False, "deadman": False}
-    hooks = [
-        {"name": name, "webhook_configs": [{"url": url, "send_resolved": told_ends.get(name, True)}]} for name in names
-    ]
-    return json.dumps({"route": {"receiver": "nobody", **quick, "routes": ROUTES}, "receivers": hooks})
+    """The routing that is shipped, with a webhook for everybody, quick, and at any hour (JSON is YAML)."""
+    shipped = yaml.safe_load((ROOT / "alerts" / "alertmanager.yml").read_text())
+    hooks = []
+    for receiver in shipped["receivers"]:
+        ways = [way for kind, ways in receiver.items() if kind != "name" for way in ways]
+        told_end = any(way.get("send_resolved", True) for way in ways)
+        hooks.append({"name": receiver["name"], "webhook_configs": [{"url": url, "send_resolved": told_end}]})
+    route = shipped["route"] | {"group_wait": "0s", "group_interval": "1s"}
+    for each in route["routes"]:
+        each.pop("active_time_intervals", None)
+    return json.dumps({"route": route, "receivers": hooks, "inhibit_rules": shipped["inhibit_rules"]})
 
 
 @pytest.fixture
@@ -88,6 +77,12 @@ def daemon(tmp_path: Path, redis_server: RedisServer) -> Iterator[Daemon]:
     made.lifecycle = {"monitor": "2s", "reopen_within": "0s"}
     yield made
     made.kill()
+
+
+@pytest.fixture
+def heartbeat() -> Iterator[Hook]:
+    with Hook() as hook:
+        yield hook
 
 
 def page_of(alert: Any) -> tuple[str, str, str, str]:
@@ -114,53 +109,99 @@ def test_the_whole_matrix_is_told_once_in_its_order_and_ends_once_for_everybody(
 ) -> None:
     server, webhook = people
     daemon.alertmanagers, daemon.more = (server.url,), {"web": {"listen": f"127.0.0.1:{daemon.port}", **LINKED}}
+    declared = {"severity": "P1", "escalate_now": ["L2", "L3"], "audience": "security", "redact": True}
     daemon.scenarios = {
         "redis": {
             "title": "Redis connection failures",
             "rules": [{"severity": "P2", "any": ["redis"]}, {"severity": "P1", "any": ["redis"], "for": "8s"}],
             "vendor": {"name": "salesforce", "unresolved": "2s"},
             "steps": [{"do": "Raise the limit for a time", "remind": True}],
-        }
+        },
+        "security": {"title": "Security incident", "declared": declared},
     }
     daemon.start()
     daemon.wait_for_level("redis", "ok")
     redis_server.kill()
-    webhook.wait_for(lambda one: one.receiver == "secondary", 60)
-    webhook.wait_for(lambda one: one.receiver == "reminders", 10)
+    breach = declare_a_breach(daemon)
+    webhook.wait_for(lambda one: one.receiver == "on-call-engineer-second", 60)
+    webhook.wait_for(lambda one: one.receiver == "incident-reminders", 10)
+    assert daemon.post(f"/api/v1/incidents/{breach}/resolve", json={"text": "keys changed", "by": "ann"}).is_success
     redis_server.start()
-    wait_until(lambda: incidents(daemon)[-1].state == "resolved", seconds=60, what="the end")
-    ends = ("oncall", "secondary", "techlead", "management", "vendor-salesforce", "everything")
-    for name in ends:
-        webhook.wait_for(lambda one, name=name: (one.receiver, one.status) == (name, "resolved"), 30)  # type: ignore[misc]
-    webhook.wait_for(lambda one: one.receiver == "reminders" and one.of("firing", reason="undo"), 10)
+    wait_until(lambda: not [one for one in incidents(daemon) if one.open], seconds=60, what="the end")
+    (redis,) = [one.key for one in incidents(daemon) if one.scenario == "redis"]
+    matrix = {
+        "on-call-engineer": [("P2", "L1", "none", "1"), ("P1", "L1", "none", "1")],
+        "development-lead": [("P2", "L2", "none", "1"), ("P1", "L2", "none", "1")],
+        "vendor-support-salesforce": [("P2", "L4", "salesforce", "1"), ("P1", "L4", "salesforce", "1")],
+        "engineering-manager": [("P1", "L3", "none", "1")],
+        "on-call-engineer-second": [("P1", "L1", "none", "2")],
+    }
+    at_once = {level: ("P1", level, "none", "1") for level in ("L1", "L2", "L3")}
+    told = {"on-call-engineer": "L1", "development-lead": "L2", "engineering-manager": "L3"}
+    for receiver in (*matrix, "incidents"):
+        webhook.wait_for(lambda one, receiver=receiver: is_end(one, receiver, redis), 30)  # type: ignore[misc]
+    for receiver in (*told, "incidents", "security-team"):
+        webhook.wait_for(lambda one, receiver=receiver: is_end(one, receiver, breach), 30)  # type: ignore[misc]
+    webhook.wait_for(lambda one: one.of("firing", reason="undo"), 10)
     server.stop()  # what it was about to send has been sent
 
-    got = webhook.by_receiver()
-    assert first_seen(got["oncall"]) == [("P2", "L1", "none", "1"), ("P1", "L1", "none", "1")]
-    assert first_seen(got["techlead"]) == [("P2", "L2", "none", "1"), ("P1", "L2", "none", "1")]
-    assert first_seen(got["vendor-salesforce"]) == [("P2", "L4", "salesforce", "1"), ("P1", "L4", "salesforce", "1")]
-    assert first_seen(got["management"]) == [("P1", "L3", "none", "1")]
-    assert first_seen(got["secondary"]) == [("P1", "L1", "none", "2")]
-    for name in ends:  # each news once, and one end
-        statuses = [one.status for one in got[name]]
-        assert statuses[-1] == "resolved", name
-        assert statuses.count("resolved") == 1, name
-        assert len(statuses) - 1 <= len(first_seen(got[name])), name
-        assert not any(alert["status"] == "resolved" for one in got[name][:-1] for alert in one.alerts), name
-    # All of the incident's pages in one stream, in the order of the matrix; what fired at once is in one message.
-    everything = first_seen(got["everything"])
+    got = {key: by_receiver(webhook, key) for key in (redis, breach)}
+    for receiver, pages in matrix.items():
+        assert once_each(got[redis][receiver]) == pages, receiver
+    for receiver, level in told.items():
+        assert once_each(got[breach][receiver]) == [at_once[level]], receiver
+    assert set(once_each(got[breach]["security-team"])) == set(at_once.values())
+    assert set(got[breach]) == {*told, "security-team", "incidents"}  # and no second call: ann had answered
+    # All of an incident's pages in one stream, in the order of the matrix; what fired at once is in one message.
+    everything = once_each(got[redis]["incidents"])
     assert everything[:3] == [("P2", "L1", "none", "1"), ("P2", "L4", "salesforce", "1"), ("P2", "L2", "none", "1")]
     worse = {("P1", "L1", "none", "1"), ("P1", "L2", "none", "1"), ("P1", "L4", "salesforce", "1")}
     assert set(everything[3:6]) == worse
     assert everything[6:] == [("P1", "L3", "none", "1"), ("P1", "L1", "none", "2")]
     # Beside the pages: it got better, nobody had answered, and what was done for a time.
-    told = [(one.receiver, alert["labels"].get("update") or alert["labels"]["reason"])
-            for one in webhook.notifications if one.receiver in {"updates", "reminders"} for alert in one.alerts]  # fmt: skip
-    assert sorted(told) == [("reminders", "response"), ("reminders", "undo"), ("updates", "1")]
-    assert set(got) == {*ends, "updates", "reminders", "deadman"}
-    firing = [alert for one in got["secondary"] for alert in one.alerts]
-    assert firing[0]["annotations"]["ack_url"].startswith("https://monitor.example.com/incidents/redis-")
-    assert {one.delivered_at is not None for one in read(daemon.folder / "state.db")[0].pages} == {True}
+    beside = [
+        (one.receiver, alert["labels"].get("update") or alert["labels"]["reason"])
+        for receiver in ("incident-updates", "incident-reminders")
+        for one in got[redis][receiver]
+        for alert in one.alerts
+    ]
+    reminders = [("incident-reminders", "response"), ("incident-reminders", "undo")]
+    assert sorted(beside) == [*reminders, ("incident-updates", "1")]
+    assert set(got[redis]) == {*matrix, "incidents", "incident-updates", "incident-reminders"}
+    (first, *_) = got[redis]["on-call-engineer-second"]
+    assert first.alerts[0]["annotations"]["ack_url"].startswith(f"https://monitor.example.com/incidents/{redis}/ack?")
+    assert all(page.delivered_at is not None for page in read(daemon.folder / "state.db")[0].pages)
+
+
+def declare_a_breach(daemon: Daemon) -> str:
+    """A person declares a security incident, and has answered it; its key."""
+    report = {"scenario": "security", "why": "tokens leaked", "declare": True, "by": "ann"}
+    key = str(daemon.post("/api/v1/incidents", json=report).json()["key"])
+    assert daemon.post(f"/api/v1/incidents/{key}/ack", json={"by": "ann"}).is_success
+    return key
+
+
+def is_end(one: Notification, receiver: str, incident: str) -> bool:
+    return (one.receiver, one.status, one.labels.get("incident")) == (receiver, "resolved", incident)
+
+
+def by_receiver(webhook: Webhook, incident: str) -> dict[str, list[Notification]]:
+    found = {
+        name: [one for one in ours if one.labels.get("incident") == incident]
+        for name, ours in webhook.by_receiver().items()
+    }
+    return {name: ours for name, ours in found.items() if ours}
+
+
+def once_each(ours: list[Notification]) -> list[tuple[str, str, str, str]]:
+    """The pages that a receiver was told of. Each message told something new, and the last one, and only that, the end."""
+    *news, end = ours
+    assert end.status == "resolved"
+    assert {alert["status"] for one in news for alert in one.alerts} == {"firing"}
+    told = first_seen(news)
+    assert len(news) <= len(told)
+    assert {page_of(alert) for alert in end.alerts} == set(told)
+    return told
 
 
 def test_a_silence_is_an_answer_and_holds_nothing_back(
@@ -173,7 +214,7 @@ def test_a_silence_is_an_answer_and_holds_nothing_back(
     daemon.start()
     daemon.wait_for_level("redis", "ok")
     redis_server.kill()
-    webhook.wait_for(lambda one: one.receiver == "oncall", 30)
+    webhook.wait_for(lambda one: one.receiver.startswith("on-call-engineer"), 30)
     (incident,) = incidents(daemon)
     silence = server.silence(by="ann", comment="on it", incident=incident.key)
 
@@ -190,16 +231,26 @@ def test_a_silence_is_an_answer_and_holds_nothing_back(
     assert "L2 at P2 not delivered: a silence of ann holds it until" in daemon.run("status").stdout
 
 
-KEEPER = "import sys; open(sys.argv[1], 'a').write(sys.stdin.read() + '\\n')"
+KEEPER = """
+import os, signal, sys
+kept, killed = sys.argv[1:]
+with open(kept, "a") as file:
+    file.write(sys.stdin.read() + "\\n")
+if not os.path.exists(killed):  # the first time: carried, and the daemon dies before it can save that
+    open(killed, "w").close()
+    os.kill(os.getppid(), signal.SIGKILL)
+"""
 
 
 def test_while_alertmanager_is_away_p1_goes_by_the_fallback_and_all_that_is_open_is_there_again(
-    daemon: Daemon, redis_server: RedisServer, people: tuple[Alertmanager, Webhook], tmp_path: Path
+    daemon: Daemon, redis_server: RedisServer, people: tuple[Alertmanager, Webhook], heartbeat: Hook, tmp_path: Path
 ) -> None:
     server, webhook = people
     kept = tmp_path / "kept"
     daemon.alertmanagers = (server.url,)
-    daemon.more = {"fallback": {"after": "2s", "command": [sys.executable, "-c", KEEPER, str(kept)]}}
+    fallback = {"after": "2s", "command": [sys.executable, "-c", KEEPER, str(kept), str(tmp_path / "killed")]}
+    daemon.more = {"fallback": fallback, "heartbeat": {"url": "${TEST_HEARTBEAT_URL}", "every": "1s"}}
+    daemon.env = {**daemon.env, "TEST_HEARTBEAT_URL": heartbeat.url}
     closed = {"type": "tcp", "target": "127.0.0.1:1", "interval": "1s", "timeout": "500ms", "fail_after": 1}
     daemon.probes = {"redis": REDIS, "egress": closed}
     daemon.scenarios = {
@@ -207,7 +258,9 @@ def test_while_alertmanager_is_away_p1_goes_by_the_fallback_and_all_that_is_open
         "monitoring-blind": {"title": "Cannot see out", "rules": [{"severity": "P3", "any": ["egress"]}]},
     }
     daemon.start()
-    webhook.wait_for(lambda one: one.receiver == "oncall" and one.of("firing", scenario="monitoring-blind"), 30)
+    webhook.wait_for(
+        lambda one: one.receiver.startswith("on-call-engineer") and one.of("firing", scenario="monitoring-blind"), 30
+    )
     server.kill()
     shutil.rmtree(tmp_path / "alertmanager" / "data")  # it forgets all that it knew
     redis_server.kill()
@@ -215,19 +268,26 @@ def test_while_alertmanager_is_away_p1_goes_by_the_fallback_and_all_that_is_open
     def carried() -> list[dict[str, Any]]:
         return [json.loads(line) for line in kept.read_text().splitlines()] if kept.exists() else []
 
-    wait_until(lambda: len(carried()) >= 1 and "fallback" in kinds(daemon), seconds=60, what="the fallback")
+    process = daemon.process
+    assert process is not None
+    wait_until(lambda: process.poll() is not None, seconds=60, what="the fallback, and its end")
+    assert "fallback" not in kinds(daemon)
     daemon.kill()
     daemon.start()
-    wait_until(lambda: len(carried()) >= 3 and kinds(daemon).count("fallback") >= 3, seconds=60, what="all of them")
+    wait_until(lambda: kinds(daemon).count("fallback") >= 3, seconds=60, what="all of them")
     told = [
         (said["labels"]["scenario"], said["labels"]["severity"], said["labels"]["escalation_level"])
         for said in carried()
     ]
-    assert sorted(told) == [("redis", "P1", "L1"), ("redis", "P1", "L2"), ("redis", "P1", "L3")]
+    levels = ["L1", "L1", "L2", "L3"]  # the first a second time, to be known by its id
+    assert sorted(told) == [("redis", "P1", level) for level in levels]
     assert len({said["id"] for said in carried()}) == 3
     metrics = daemon.get("/metrics").text
     assert "portal_monitor_fallback_total" in metrics
     assert "portal_monitor_fallback_failed_total 0.0" in metrics
+    assert "portal_monitor_heartbeat_last_success_timestamp_seconds" in metrics
+    assert len(heartbeat.asked) > 1  # it went on though Alertmanager was away
+    assert "CANARY" not in metrics + daemon.log.read_text()
     assert "no Alertmanager has taken it; the fallback carried it" in daemon.run("status").stdout
 
     server.start()
@@ -237,10 +297,10 @@ def test_while_alertmanager_is_away_p1_goes_by_the_fallback_and_all_that_is_open
         return {(one["labels"]["scenario"], one["labels"]["escalation_level"]) for one in server.alerts(PAGE)}
 
     wait_until(lambda: there() == expected, seconds=90, what="everything that is open")
-    webhook.wait_for(lambda one: one.receiver == "management", 20)
+    webhook.wait_for(lambda one: one.receiver == "engineering-manager", 20)
     assert not [one for one in webhook.notifications if one.status == "resolved"]
     redis_server.start()
-    webhook.wait_for(lambda one: (one.receiver, one.status) == ("management", "resolved"), 60)
+    webhook.wait_for(lambda one: (one.receiver, one.status) == ("engineering-manager", "resolved"), 60)
     resolved = {
         alert["labels"]["scenario"]
         for one in webhook.notifications
@@ -248,4 +308,4 @@ def test_while_alertmanager_is_away_p1_goes_by_the_fallback_and_all_that_is_open
         if alert["status"] == "resolved"
     }
     assert resolved == {"redis"}
-    assert len(carried()) == 3
+    assert len(carried()) == len(levels)
