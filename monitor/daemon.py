@@ -376,10 +376,10 @@ class Daemon:
             held = await self._notifier.held('kind="page"') if pages and self._cycle.config.alertmanagers else []
         except AlertmanagerError:
             return  # what was known of silences is the best that is known
-        for answer in answers(self._cycle.incidents(), pages, held):
+        for answer in answers(self._cycle.incidents(), pages, held, self.secrets):
             with suppress(Refused):  # somebody was quicker
                 await self._cycle.act(answer.incident, answer.action, answer.by)
-        found = silenced(pages, held)
+        found = silenced(pages, held, self.secrets)
         if found != self._silenced:
             self._silenced = found
             self._cycle.changes += 1
@@ -469,14 +469,16 @@ def _still_told(page: Page, now: float) -> bool:
 
 
 def _difference(before: Loaded, after: Loaded) -> ReloadReport:
-    """Which probes and scenarios a new configuration adds, changes and removes."""
+    """Which probes and scenarios a new configuration adds, changes and removes, and what else it changes."""
     old = {**before.config.probes, **{f"scenario:{name}": item for name, item in before.runbook.scenarios.items()}}
     new = {**after.config.probes, **{f"scenario:{name}": item for name, item in after.runbook.scenarios.items()}}
     fixed = {"store": (before.config.store, after.config.store), "web": (before.config.web, after.config.web)}
     later = tuple(f"{name} (takes effect at the next start)" for name, (was, is_) in fixed.items() if was != is_)
+    keys = ("alertmanagers", "labels", "calendar", "maintenance", "fallback", "heartbeat")
+    other = tuple(key for key in keys if getattr(before.config, key) != getattr(after.config, key))
     return ReloadReport(
         added=tuple(name for name in new if name not in old),
-        changed=(*(name for name in new if name in old and old[name] != new[name]), *later),
+        changed=(*(name for name in new if name in old and old[name] != new[name]), *other, *later),
         removed=tuple(name for name in old if name not in new),
     )
 

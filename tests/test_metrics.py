@@ -11,9 +11,16 @@ from dataclasses import replace
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
-from monitor.core.config import Config
+from monitor.alerting.alertmanager import Notifier
+from monitor.alerting.fallback import Fallback
+from monitor.alerting.heartbeat import Heartbeat
+from monitor.clock import SystemClock
+from monitor.core import config as keys
+from monitor.core.config import AlertmanagerConfig, Config
+from monitor.core.incident import Page
 from monitor.core.probe import Family, Measure, Outcome
 from monitor.core.snapshot import ProbeView, Snapshot, Tally
 from monitor.metrics import OPENMETRICS, TEXT, metric_name, negotiate, render
@@ -258,7 +265,21 @@ def every_measurement_of_every_type() -> Snapshot:
     return portal.snapshot(config=Config({name: one.config for name, one in views.items()}, "", ""), probes=views)
 
 
-@pytest.mark.parametrize("make", [portal.snapshot, every_measurement_of_every_type])
+def what_alerting_brings() -> Snapshot:
+    """A snapshot with everything that is said about the way of the pages."""
+    clock, address = SystemClock(), SecretStr("http://127.0.0.1:1/x")
+    notifier = Notifier([AlertmanagerConfig("http://127.0.0.1:1")], clock)
+    fallback = Fallback(keys.Fallback(60.0, ("call",)), clock, pages=list, compose=lambda page: {}, carried=never)
+    heartbeat = Heartbeat(keys.Heartbeat(address), clock, lambda: True)
+    heartbeat._last_success = portal.NOW
+    return portal.snapshot(families=(*notifier.families(), *fallback.families(), *heartbeat.families()))
+
+
+async def never(page: Page) -> None:
+    raise AssertionError("nothing is carried")
+
+
+@pytest.mark.parametrize("make", [portal.snapshot, every_measurement_of_every_type, what_alerting_brings])
 def test_promtool_finds_no_fault(make: Callable[[], Snapshot]) -> None:
     promtool = tool("promtool")
     if promtool is None:

@@ -24,7 +24,7 @@ from monitor.core.incident import Page
 from monitor.core.probe import Family
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Severity
-from monitor.core.words import iso
+from monitor.core.words import clean, iso
 
 LOOK_SECONDS = 1.0
 GRACE_SECONDS = 10.0  # after a start, for an Alertmanager that is there to take what it had not taken before
@@ -208,4 +208,4 @@ async def _run(command: tuple[str, ...], body: bytes) -> None:
 def _last_words(said: IO[bytes]) -> str:
     """The end of what it said on stderr."""
     said.seek(max(0, said.seek(0, os.SEEK_END) - _MOST_SAID_BYTES))
-    return " ".join(said.read().decode(errors="replace").split())[-300:]
+    return " ".join(clean(said.read().decode(errors="replace")).split())[-300:]

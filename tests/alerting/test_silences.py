@@ -79,3 +79,16 @@ def test_of_several_silences_the_first_answers_and_the_last_to_end_is_shown() ->
     (answer,) = answers([INCIDENT], [page()], held(page(), by=(longer, SILENCE)))
     assert answer.by == "ann"
     assert silenced([page()], held(page(), by=(longer, SILENCE)))[page().identity].by == "somebody, by a silence"
+
+
+def test_what_people_wrote_is_made_safe_before_it_is_kept() -> None:
+    wild = replace(SILENCE, created_by="ann\x1b[31m\n" + "x" * 200, comment="the key is\nS3CRET-word\x07" + "y" * 9000)
+    (answer,) = answers([INCIDENT], [page()], held(page(), by=(wild,)), ["S3CRET-word"])
+    assert answer.by.isprintable()
+    assert len(answer.by) <= 101
+    assert isinstance(answer.action, Acknowledge)
+    assert answer.action.text.startswith("a silence in Alertmanager: the key is [secret]")
+    assert len(answer.action.text) < 600
+    shown = silenced([page()], held(page(), by=(wild,)), ["S3CRET-word"])[page().identity]
+    assert shown.by.isprintable()
+    assert "S3CRET" not in shown.comment

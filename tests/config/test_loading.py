@@ -306,3 +306,10 @@ def test_the_address_of_the_heartbeat_is_a_secret() -> None:
     assert (found.heartbeat.url.get_secret_value(), found.heartbeat.every) == ("https://example.com/CANARY-hook", 30.0)
     assert "https://example.com/CANARY-hook" in found.secrets
     assert "CANARY" not in repr(found.heartbeat)
+
+
+def test_the_same_file_makes_the_same_configuration() -> None:
+    text = PROBES + MAINTENANCE + "fallback: {command: [call]}\nheartbeat: {url: '${HOOK}'}\n"
+    first, second = load_text(text).config, load_text(text).config
+    for key in ("alertmanagers", "labels", "calendar", "maintenance", "fallback", "heartbeat"):
+        assert getattr(first, key) == getattr(second, key), key  # a reload names what has changed, and nothing else
