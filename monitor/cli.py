@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,9 +16,9 @@ import click
 from monitor import __version__
 from monitor.core.loading import Loaded
 from monitor.core.source import ConfigError, Problem
+from monitor.incident_commands import COMMANDS
 
 if TYPE_CHECKING:
-    from monitor.core.snapshot import Snapshot
     from monitor.live import Row
 
 EXIT_OK, EXIT_REFUSED, EXIT_BAD_CONFIG = 0, 1, 2
@@ -33,7 +33,8 @@ json_option = click.option("--json", "as_json", is_flag=True, help="JSON instead
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="portal-monitor")
-def main() -> None:
+@click.pass_context
+def main(context: click.Context) -> None:
     """Keeps watch over the Customer Portal: probes, severities, incidents and pages, as the runbook says.
 
     \b
@@ -42,8 +43,11 @@ def main() -> None:
     portal-monitor probe redis    look at one thing now
     portal-monitor run            keep watch
     portal-monitor status         what is broken, since when, how bad
+    portal-monitor incident ack   you have seen it; also note, resolve, show and others
+    portal-monitor explain redis  why it is as bad as it is
     portal-monitor sandbox up     a small portal to try it all on
     """
+    context.obj = load_or_exit
 
 
 @main.command()
@@ -161,11 +165,15 @@ def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
 def status(path: str, *, as_json: bool) -> None:
     """What is broken, since when, how bad: from the running daemon, or from its store when it is down."""
     from monitor import terminal
+    from monitor.access import Access, Denied
 
-    loaded = load_or_exit(path, EXIT_UNKNOWN)
-    answer: Mapping[str, Any] | None = _ask(loaded, "GET", "/api/v1/status")
-    if answer is None:
-        answer = _status_from_store(loaded)
+    access = Access(load_or_exit(path, EXIT_UNKNOWN))
+    try:
+        answer = access.status()
+    except Denied as error:
+        _fail(str(error), EXIT_UNKNOWN)
+    if access.note:
+        click.echo(access.note, err=True)
     terminal.show_status(answer, as_json=as_json)
     sys.exit(_worst([item["level"] for item in answer["probes"]]))
 
@@ -220,6 +228,8 @@ class _Sandbox(click.Group):
         return self._group().get_command(ctx, name)
 
 
+for _command in COMMANDS:
+    main.add_command(_command)
 main.add_command(_Sandbox("sandbox", help="A small portal to watch, with outages to order."))
 
 
@@ -258,57 +268,6 @@ def _checked_web_config(path: str | None) -> Path | None:
     except toolkit.WebFileError as error:
         _fail(str(error), EXIT_BAD_CONFIG)
     return Path(path)
-
-
-def _ask(loaded: Loaded, method: str, route: str) -> dict[str, Any] | None:
-    """What the running daemon answers; None if none is running here."""
-    import httpx
-
-    web = loaded.config.web
-    host = "127.0.0.1" if web.host in {"0.0.0.0", "::", ""} else web.host
-    token = Path(loaded.config.store).parent / "token"
-    headers = {"Authorization": f"Bearer {token.read_text().strip()}"} if _readable(token) else {}
-    try:
-        answer = httpx.request(method, f"http://{host}:{web.port}{route}", headers=headers, timeout=5, trust_env=False)
-        answer.raise_for_status()
-        body: dict[str, Any] = answer.json()
-    except (httpx.HTTPError, ValueError):
-        return None
-    return body
-
-
-def _readable(path: Path) -> bool:
-    return os.access(path, os.R_OK)
-
-
-def _status_from_store(loaded: Loaded) -> Mapping[str, Any]:
-    from monitor.store import StoreError, read
-    from monitor.web.api import status_json
-
-    try:
-        saved, _ = read(Path(loaded.config.store))
-    except StoreError as error:
-        _fail(f"the daemon is not running, and {error}", EXIT_UNKNOWN)
-    return status_json(_snapshot_of(loaded, saved))
-
-
-def _snapshot_of(loaded: Loaded, saved: Any) -> Snapshot:
-    """What a store holds, as the daemon would show it."""
-    from types import MappingProxyType
-
-    from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
-
-    views = {}
-    for name, config in loaded.config.probes.items():
-        row = saved.probes.get(name)
-        views[name] = ProbeView(config) if row is None else ProbeView(
-            config, row.state.level, row.state.reason, row.state.since,
-            MappingProxyType({why: state.shown for why, state in row.state.whys.items()}),
-            row.state.unconfirmed, row.result, row.state.last_success_at, row.tally,
-        )  # fmt: skip
-    at = saved.seen[2] if saved.seen else 0.0
-    incidents = tuple(item for item in saved.incidents if item.open)
-    return Snapshot(at, loaded.config, loaded.runbook, MonitorView(__version__, at, at), views, incidents=incidents)
 
 
 def _log_options(file: str, path: str | None, name: str | None) -> Any:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
@@ -18,6 +19,7 @@ from rich.text import Text
 from monitor.core.runbook import Severity
 from monitor.core.snapshot import ProbeView
 from monitor.core.words import clean, iso, label, quantity
+from monitor.incident_views import deadline_lines, headline, seconds, undelivered
 from monitor.web.api import probe_json
 
 if TYPE_CHECKING:
@@ -48,33 +50,18 @@ def show_status(answer: Mapping[str, Any], *, as_json: bool) -> None:
         _print_json(answer)
         return
     console = Console(highlight=False)
-    open_ = [item for item in answer["incidents"] if item["state"] != "resolved"]
+    open_, now = [item for item in answer["incidents"] if item["state"] != "resolved"], seconds(answer["at"])
     for item in open_:
-        head = Text(f"{item['severity']} ", style="bold red" if item["severity"] in {"P1", "P2"} else "yellow")
-        console.print(head + Text(f"{item['title']}  {item['state']} since {_clock(item['started_at'])}", style="bold"))
-        cause = f"a symptom of {item['parent']}" if item["parent"] else f"because of {', '.join(item['why'])}"
-        console.print(Text(f"   {item['key']}: {cause}"))
+        console.print(headline(item, now))
+        for line in deadline_lines(item, now):
+            console.print(Padding(line, (0, 0, 0, 3), expand=False))
         for page in item["pages"]:
-            if said := _not_delivered(page):
-                console.print(Text(f"   {said}", style="bold yellow"), soft_wrap=True)
+            if said := undelivered(page, now):
+                console.print(Text("   ").append(said), soft_wrap=True)
     if not open_:
         console.print(Text("No open incident.", style="green"))
     console.print()
     _print_probes(console, answer["probes"])
-
-
-def _not_delivered(page: Mapping[str, Any]) -> str:
-    """Why somebody who should know of an incident may not: a silence, or no Alertmanager."""
-    who = f"{page['escalation_level']} at {page['severity']}"
-    if page["ended_at"] is not None:
-        return ""
-    if page["silenced_by"] is not None:
-        by = f"a silence of {clean(page['silenced_by'])} holds it until {_clock(page['silenced_until'])}"
-        return f"{who} not delivered: {by}"
-    if page["delivered_at"] is not None:
-        return ""
-    carried = f"; the fallback carried it {_clock(page['fell_back_at'])}" if page["fell_back_at"] else ""
-    return f"{who} not delivered: no Alertmanager has taken it{carried}"
 
 
 def show_check(loaded: Loaded, rows: Sequence[Patience], live: Sequence[Row], *, as_json: bool) -> None:
@@ -247,10 +234,6 @@ def _number(name: str, value: Any) -> str:
     if isinstance(value, Mapping):
         return " ".join(f"{part or 'all'}={quantity(name, number)}" for part, number in value.items())
     return quantity(name, value)
-
-
-def _clock(at: str | None) -> str:
-    return at.replace("T", " ").replace("Z", " UTC") if at else "?"
 
 
 def _print_json(value: object) -> None:

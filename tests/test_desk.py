@@ -420,7 +420,7 @@ def test_wrong_maintenance_is_refused(daemon: Daemon, fields: dict[str, Any], st
 
 def test_explain_says_which_rule_holds_since_when_and_what_comes_next(daemon: Daemon) -> None:
     said = daemon.get("/api/v1/explain/broken").json()
-    assert said["because"][0] == "It is P2 since this was found: closed."
+    assert said["because"][0] == "It is P2 because of closed."
     (rule,) = said["rules"]
     assert (rule["standing"], rule["text"], rule["severity"]) == ("holds", "closed", "P2")
     assert rule["since"] is not None

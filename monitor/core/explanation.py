@@ -130,7 +130,7 @@ def explain(scenario: str, snapshot: Snapshot, incident: Incident | None = None)
     moments += [
         Moment(rule.due, f"{rule.rule.severity}, if this still holds: {said(rule.rule)}")
         for rule in rules
-        if rule.standing == "ripens" and rule.due is not None
+        if rule.standing == "ripens" and rule.due is not None and _worse(rule, incident)
     ]
     moments += [Moment(window.ends_at, "maintenance ends; what still fails opens then") for window in windows]
     because = tuple(_because(scenario, incident, verdict, rules, snapshot))
@@ -169,6 +169,11 @@ def _reviewed(incident: Incident, due: float | None, now: float) -> Reviewed:
 def _concerns(window: Window, scenario: str, rules: Iterable[RuleNow]) -> bool:
     names = {term.term.name for rule in rules for term in rule.terms if term.term.kind == "probe"}
     return bool({f"scenario:{scenario}", *names} & set(window.of))
+
+
+def _worse(rule: RuleNow, incident: Incident | None) -> bool:
+    """Whether the rule would make it worse than it is."""
+    return incident is None or not incident.open or rule.rule.severity < incident.severity
 
 
 def _rule(found: RuleVerdict, snapshot: Snapshot) -> RuleNow:
@@ -216,7 +221,7 @@ def _because(
         yield from _why_open(incident, verdict)
     elif incident is not None:
         yield "It is resolved." + (" It was a false alarm, said a person." if incident.false_alarm else "")
-    if holding:
+    if holding and not (incident is not None and incident.open and _taken_by_rules(incident)):
         yield f"The rules make it {verdict.severity}: {said(holding[0].rule)}."
     if incident is None or not incident.open:
         yield from _why_closed(incident, verdict, rules)
@@ -225,16 +230,16 @@ def _because(
         yield f"{unknown} {'rule' if unknown == 1 else 'rules'} cannot be judged."
 
 
+def _taken_by_rules(incident: Incident) -> bool:
+    return not incident.stays or incident.stays[-1].by == BY_MONITOR
+
+
 def _why_open(incident: Incident, verdict: Verdict) -> Iterable[str]:
-    taken = incident.stays[-1] if incident.stays else None
-    set_by_hand = taken is not None and taken.by != BY_MONITOR
-    if set_by_hand and taken is not None:
+    if not _taken_by_rules(incident):
         how = "reported" if incident.by_hand and len(incident.stays) == 1 else "set"
-        yield f"It is {incident.severity}, {how} by {taken.by}."
-    elif incident.why:
-        yield f"It is {incident.severity} since this was found: {', '.join(incident.why)}."
+        yield f"It is {incident.severity}, {how} by {incident.stays[-1].by}."
     else:
-        yield f"It is {incident.severity}."
+        yield f"It is {incident.severity}" + (f" because of {', '.join(incident.why)}." if incident.why else ".")
     if incident.declared_at is not None:
         yield "It was declared by a person."
     if incident.customer_impact_at is not None:

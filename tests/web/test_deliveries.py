@@ -44,10 +44,7 @@ def test_status_names_every_page_that_does_not_arrive(capsys: Any) -> None:
     said = capsys.readouterr().out
     assert "L1 at P2 not delivered: a silence of ann" in said
     assert "\x1b[31m" not in said
-    assert (
-        "L2 at P2 not delivered: no Alertmanager has taken it; the fallback carried it 2026-11-23 16:58:20.000 UTC"
-        in said
-    )
+    assert "L2 at P2 not delivered: no Alertmanager has taken it; the fallback carried it 16:58:20 UTC" in said
     assert "L3 at P2 not delivered: no Alertmanager has taken it\n" in said
     show_status(status_json(portal.snapshot(pages=(DELIVERED,))), as_json=False)
     assert "not delivered" not in capsys.readouterr().out
