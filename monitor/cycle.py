@@ -34,7 +34,7 @@ from monitor.core.quantity import format_duration
 from monitor.core.runbook import Level, Runbook, Severity
 from monitor.core.severity import RuleKey, Verdict
 from monitor.core.snapshot import DURATION_EDGES, ProbeView, ScenarioView, Tally
-from monitor.store import Changes, Saved, SavedProbe, Store
+from monitor.store import Changes, Saved, SavedProbe, Store, record
 
 log = structlog.get_logger()
 
@@ -245,13 +245,18 @@ class Cycle:
         """Somebody does something to an incident. Refused if it does not allow it. Returns what became of it."""
         async with self._lock:
             await self._look_at_clock()
-            item = self._past.get(key)
+            item = self._past.get(key) or await self._long_over(key)
             if item is None:
-                raise Refused(f'there is no incident "{key}", or it is long over')
+                raise Refused(f'there is no incident "{key}"')
             scenario, verdict = self.runbook.scenarios.get(item.scenario), self._verdicts.get(item.scenario)
             step = action.act(item, what, self._clock.now(), by, scenario=scenario, verdict=verdict)
             await self._settle({}, by_hand=(step, by))
-            return self._past[key]
+            return self._past.get(key, step.incident or item)
+
+    async def _long_over(self, key: str) -> Incident | None:
+        """An incident that is not at hand any more: its review may be held late, and a note is never too late."""
+        kept = await asyncio.to_thread(record, self._store.path, key)
+        return kept.incident if kept else None
 
     async def open(self, what: Open, by: str) -> Incident:
         """Somebody reports an incident. Refused if one is open, or if there is no such scenario."""

@@ -589,6 +589,26 @@ async def test_a_note_on_what_is_long_over_goes_onto_its_own_timeline(begin: Beg
     assert life.kinds("redis") == ["opened", "paged"]
 
 
+async def test_a_review_that_is_held_after_months_is_written_down(begin: Begin) -> None:
+    life = await begin()
+    await life.fail("whmcs")
+    await life.mend("whmcs")
+    await life.to(16)
+    old = life.newest("whmcs").key
+    await life.to(60 * 24 * 60)
+    assert old not in [item.key for item in life.cycle.incidents()]
+    await life.cycle.act(old, Review("wiki/42"), "ann")
+    with pytest.raises(Refused, match="ann has reviewed it already"):
+        await life.cycle.act(old, Review(), "ann")
+    with pytest.raises(Refused, match=f"{old} is resolved"):
+        await life.cycle.act(old, Identify("a cable"), "ann")
+    assert life.store.events(old)[-1].text == "wiki/42"
+    await life.fail("whmcs")
+    assert life.kinds("whmcs") == ["opened", "found", "paged"]
+    with pytest.raises(Refused, match='there is no incident "whmcs-1"'):
+        await life.cycle.act("whmcs-1", Note("x"), "ann")
+
+
 async def test_updates_are_numbered_through_the_whole_life(begin: Begin) -> None:
     life = await begin()
     await life.fail("redis")

@@ -22,6 +22,7 @@ from monitor.core.scrub import scrub
 
 LONGEST_TEXT = 4000
 LONGEST_NAME = 100
+MONITOR = "monitor"
 REPORTERS = ("customer", "internal")
 """Who a person can say noticed first; `alert` is for the probes to say."""
 
@@ -76,6 +77,8 @@ def who(given: Mapping[str, Any], user: str = "") -> str:
     name = " ".join(_printable(by).split())
     if len(name) > LONGEST_NAME:
         raise BadRequest(f"by: {len(name)} characters were found; write at most {LONGEST_NAME}")
+    if name.lower() == MONITOR:  # on a timeline it is the monitor that did what nobody did
+        raise BadRequest(f'by: "{name}" was found, which is the monitor itself; {_RIGHT["by"]}')
     if name and user and name != user:
         return f"{name} (as {user})"
     if not name and not user:
