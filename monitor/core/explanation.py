@@ -90,7 +90,9 @@ def deadlines(incident: Incident, pages: Iterable[Page], snapshot: Snapshot) -> 
     """What this incident has still before it."""
     book, now, recorded = snapshot.runbook, snapshot.at, snapshot.recorded
     response_due_at = escalation.response_due(book, incident)
-    review_due_at = escalation.review_due(book, snapshot.config.calendar, incident)
+    pages = list(pages)
+    # Of a symptom that nobody was told of, the cause is reviewed.
+    review_due_at = escalation.review_due(book, snapshot.config.calendar, incident) if pages else None
     known = incident.severity in book.severities
     return Deadlines(
         _response(incident, response_due_at, now, recorded=recorded),

@@ -1,0 +1,192 @@
+"""Explanations: each sentence where it belongs, what is not known and why, and deadlines that never contradict."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from monitor.core.explanation import Explanation, deadlines, explain
+from monitor.core.incident import Ack, Incident, Page, State, Taken
+from monitor.core.maintenance import Window
+from monitor.core.runbook import Level, Rule, Severity, Term
+from monitor.core.severity import RuleVerdict, Verdict
+from monitor.core.snapshot import Snapshot
+from tests.web import portal
+
+NOW = portal.NOW
+P1, P2, P3 = Severity.P1, Severity.P2, Severity.P3
+RULE = Rule(P2, (Term("redis", "probe", "redis"), Term("bff/cache", "probe", "bff", "cache")), "any", 45.0)
+OPEN = portal.REDIS_DOWN.takes(P2, NOW - 230)
+
+
+def verdict(holds: bool | None, *, matured: bool = True, maintained: bool = False, severity: Severity = P2) -> Verdict:
+    rule = replace(RULE, severity=severity)
+    since = NOW - 30 if holds or maintained else None
+    terms = {"redis": holds, "bff/cache": False if holds is not None else None}
+    found = RuleVerdict(rule, holds, since, since and since + 45, bool(holds) and matured, (), maintained, terms)
+    return Verdict("redis", severity if found.matured else None, (found,))
+
+
+def shown(incident: Incident | None, found: Verdict, **more: Any) -> Explanation:
+    snapshot = portal.snapshot(incidents=(incident,) if incident else (), verdicts={"redis": found}, **more)
+    return explain("redis", snapshot)
+
+
+HOLDS, RIPENS, CLEAR = verdict(True), verdict(True, matured=False), verdict(False)
+UNKNOWN, KEPT_BACK = verdict(None), verdict(None, maintained=True)
+
+
+@pytest.mark.parametrize(
+    ("incident", "found", "because"),
+    [
+        (OPEN, HOLDS, ["It is P2 because of redis, bff/cache."]),
+        (
+            OPEN.takes(P1, NOW, "mei"),
+            HOLDS,
+            [
+                "It is P1, set by mei.",
+                "The rules say P2 now; by itself it does not become less severe.",
+                "The rules make it P2: any of redis, bff/cache for 45s.",
+            ],
+        ),
+        (
+            replace(OPEN.takes(P3, NOW, "mei"), waived=P2),
+            HOLDS,
+            [
+                "It is P3, set by mei.",
+                "The rules say P2; a person knew better, until they say worse than P2.",
+                "The rules make it P2: any of redis, bff/cache for 45s.",
+            ],
+        ),
+        (
+            replace(OPEN, state=State.MONITORING, mitigated_at=NOW - 60),
+            CLEAR,
+            ["It is P2 because of redis, bff/cache.", "All its rules are clear; it is watched for a recurrence."],
+        ),
+        (
+            OPEN,
+            UNKNOWN,
+            [
+                "It is P2 because of redis, bff/cache.",
+                "Nothing holds now, but not everything can be judged, so it stays open.",
+            ],
+        ),
+        (
+            replace(OPEN, parent="portal-unreachable"),
+            HOLDS,
+            [
+                "It is P2 because of redis, bff/cache.",
+                "It is a symptom of portal-unreachable, so nobody is told of it by itself.",
+            ],
+        ),
+        (
+            replace(OPEN, by_hand=True, why=(), taken=(Taken(P2, NOW, by="mei"),), customer_impact_at=NOW),
+            CLEAR,
+            [
+                "It is P2, reported by mei.",
+                "Customers are affected, says a person.",
+                "No probe sees it; only a person ends it.",
+            ],
+        ),
+        (None, CLEAR, ["No incident is open: every rule was judged, and none holds."]),
+        (None, UNKNOWN, ["No incident is open, and whether all is well is not known."]),
+        (None, RIPENS, ["No incident is open yet: what is wrong has not lasted for long enough."]),
+        (None, KEPT_BACK, ["No incident is open: maintenance keeps back what fails."]),
+    ],
+)
+def test_it_says_why(incident: Incident | None, found: Verdict, because: Sequence[str]) -> None:
+    assert list(shown(incident, found).because) == because
+
+
+def test_what_a_person_resolved_although_it_fails_is_not_called_well() -> None:
+    over = replace(OPEN, state=State.RESOLVED, resolved_at=NOW - 5, overridden=P2)
+    snapshot = portal.snapshot(incidents=(over,), verdicts={"redis": HOLDS})
+    assert list(explain("redis", snapshot, over).because) == [
+        "It is resolved.",
+        "The rules make it P2: any of redis, bff/cache for 45s.",
+        "A person resolved it all the same; it opens again when it is worse, or was well in between.",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("found", "standing"),
+    [(HOLDS, "holds"), (RIPENS, "ripens"), (CLEAR, "clear"), (UNKNOWN, "unknown"), (KEPT_BACK, "maintained")],
+)
+def test_each_rule_stands_somewhere(found: Verdict, standing: str) -> None:
+    (rule,) = shown(None, found).rules
+    assert rule.standing == standing
+
+
+def test_what_is_not_known_says_why() -> None:
+    (rule,) = shown(None, UNKNOWN).rules
+    redis = rule.terms[0]
+    assert (redis.holds, redis.seen) == (
+        None, "redis is fail (unreachable), from before the monitor started; not seen since",
+    )  # fmt: skip
+    window = Window("maintenance-1", ("redis",), NOW - 60, NOW + 60, "a disk", "mei")
+    (rule,) = shown(None, KEPT_BACK, windows=(window,)).rules
+    assert rule.terms[0].seen == "redis is fail (unreachable); it is under maintenance"
+    needs = replace(portal.snapshot().probes["sf-replay"], level=Level.UNKNOWN)
+    probes = {**portal.snapshot().probes, "redis": needs}
+    (rule,) = shown(None, UNKNOWN, probes=probes).rules
+    assert rule.terms[0].seen == "redis is unknown (needs redis). Cannot be judged while redis is not well."
+
+
+def test_what_comes_is_in_order_and_a_milder_rule_is_no_news() -> None:
+    milder = verdict(True, matured=False, severity=P3)
+    both = Verdict("redis", P2, (*HOLDS.rules, *milder.rules))
+    assert not [moment for moment in shown(OPEN, both).coming if "if this still holds" in moment.what]
+    worse = verdict(True, matured=False, severity=P1)
+    found = shown(OPEN, Verdict("redis", P2, (*HOLDS.rules, *worse.rules)), recorded=True)
+    assert [moment.what for moment in found.coming] == [
+        "P1, if this still holds: any of redis, bff/cache for 45s",
+        "L1 On-call engineer, second call is paged, unless it is resolved before",
+        "somebody must have acknowledged it",
+        "the next status update is due",
+    ]
+    assert [moment.at for moment in found.coming] == sorted(moment.at for moment in found.coming)
+
+
+def page(incident: Incident) -> Page:
+    return Page(incident.key, incident.opening, incident.severity, "L1", due_at=NOW - 230, fired_at=NOW - 230)
+
+
+@pytest.mark.parametrize(
+    ("incident", "recorded", "response"),
+    [
+        (OPEN, True, "due"),
+        (OPEN, False, "not recorded"),
+        (replace(OPEN, opened_at=NOW - 4000, taken=(Taken(P2, NOW - 4000),)), True, "overdue"),
+        (replace(OPEN, ack=Ack(NOW, "mei", P2)), True, "answered"),
+        (replace(OPEN, ack=Ack(NOW, "mei", P3)), True, "due"),  # it got worse since
+        (replace(OPEN, state=State.RESOLVED, resolved_at=NOW, ack=Ack(NOW, "mei", P3)), True, "answered"),
+        (replace(OPEN, state=State.RESOLVED, resolved_at=NOW), True, "unanswered"),
+        (replace(OPEN, state=State.RESOLVED, resolved_at=NOW), False, "not recorded"),
+    ],
+)
+def test_whether_somebody_has_answered(incident: Incident, recorded: bool, response: str) -> None:
+    snapshot = portal.snapshot(incidents=(incident,), recorded=recorded)
+    assert deadlines(incident, [page(incident)], snapshot).response == response
+
+
+@pytest.mark.parametrize(
+    ("changes", "paged", "review"),
+    [
+        ({"resolved_at": None, "state": State.INVESTIGATING}, True, "none"),
+        ({}, True, "due"),
+        ({}, False, "none"),  # a symptom of which nobody was told: its cause is reviewed
+        ({"resolved_at": NOW - 9 * 86400}, True, "overdue"),
+        ({"false_alarm": "a drill"}, True, "waived"),
+        ({"reviewed_at": NOW, "reviewed_by": "mei"}, True, "done"),
+        ({"peak": P3}, True, "none"),
+    ],
+)
+def test_whether_a_review_is_owed(changes: dict[str, Any], paged: bool, review: str) -> None:
+    over = replace(OPEN, **{"state": State.RESOLVED, "resolved_at": NOW, **changes})
+    snapshot: Snapshot = portal.snapshot(incidents=(over,))
+    found = deadlines(over, [page(over)] if paged else [], snapshot)
+    assert found.review == review
+    assert (found.review_due_at is not None) == (review in {"due", "overdue", "done"})
