@@ -166,8 +166,11 @@ def status(path: str, *, as_json: bool) -> None:
     """What is broken, since when, how bad: from the running daemon, or from its store when it is down."""
     from monitor import terminal
     from monitor.access import Access, Denied
+    from monitor.logging import configure
 
-    access = Access(load_or_exit(path, EXIT_UNKNOWN))
+    loaded = load_or_exit(path, EXIT_UNKNOWN)
+    configure(lambda: loaded.config.secrets, "auto", "error")
+    access = Access(loaded)
     try:
         answer = access.status()
     except Denied as error:

@@ -358,8 +358,11 @@ def _reaching(load: Load, path: str) -> Iterator[Access]:
     """The way to the incidents of this configuration; what is refused on it ends the command with the reason."""
     from monitor.access import Access, Denied
     from monitor.core.request import BadRequest
+    from monitor.logging import configure
 
-    access = Access(load(path, EXIT_BAD_CONFIG))
+    loaded = load(path, EXIT_BAD_CONFIG)
+    configure(lambda: loaded.config.secrets, "auto", "error")
+    access = Access(loaded)
     try:
         yield access
     except (Denied, BadRequest) as error:

@@ -17,6 +17,7 @@ from monitor.core.words import clean, local, utc
 Json = Mapping[str, Any]
 
 _BAD = "bold red"
+_WIDE = 112
 _STYLE = {"P1": _BAD, "P2": _BAD, "P3": "yellow", "P4": "yellow"}
 _STANDING = {
     "holds": ("✗", _BAD, "holds"),
@@ -58,7 +59,7 @@ def deadline_lines(item: Json, now: float) -> list[Text]:
     """What an incident has before it, a line each: the answer that is owed, the next page, update, end, review."""
     due, lines = item["deadlines"], []
     if item["state"] != "resolved":
-        lines.append(_response_line(item, now))
+        lines.append(Text("response: ").append(response(item, now)))
     if item["parent"]:
         lines.append(Text(f"a symptom of {item['parent']}; nobody is told of it by itself", style="dim"))
     for name, when in (
@@ -71,11 +72,6 @@ def deadline_lines(item: Json, now: float) -> list[Text]:
     if due["review"] in {"due", "overdue"}:
         lines.append(Text("review: ").append(ahead(due["review_due_at"], now)))
     return lines
-
-
-def _response_line(item: Json, now: float) -> Text:
-    label = "response due: " if item["deadlines"]["response"] in {"due", "overdue"} else "response: "
-    return Text(label).append(response(item, now))
 
 
 def show_incident(item: Json, now: float) -> None:
@@ -113,7 +109,7 @@ def show_changed(item: Json, now: float, before: int) -> None:
 
 def show_report(found: Json) -> None:
     """The month: a line for each incident, and the sums by severity."""
-    console = _console()
+    console = Console(highlight=False, width=max(_console().width, _WIDE))
     table = Table(box=None, pad_edge=False, header_style="dim")
     for name in ("", "incident", "noticed by"):
         table.add_column(name, no_wrap=True)
@@ -159,6 +155,8 @@ def show_explanation(found: Json, now: float) -> None:
             console.print(
                 Padding(Text(f"{sign} ", style=style).append(clean(term["seen"])), (0, 0, 0, 6), expand=False)
             )
+    if found["maintenance"]:
+        _heading(console, "Maintenance")
     for window in found["maintenance"]:
         console.print(Padding(_window(window, now), (0, 0, 0, 2), expand=False))
     if found["coming"]:
@@ -199,7 +197,7 @@ def response(item: Json, now: float) -> Text:
         return Text(f"{clean(ack['by'])} acknowledged it at {ack['severity']}, {brief(ack['at'], now)}", style="green")
     if due["response"] in {"due", "overdue"} and due["response_due_at"]:
         lapsed = Text(f"{clean(ack['by'])} acknowledged it at {ack['severity']}; it got worse. ") if ack else Text()
-        return lapsed.append(ahead(due["response_due_at"], now))
+        return lapsed.append("due " if due["response"] == "due" else "").append(ahead(due["response_due_at"], now))
     return Text(_RESPONSE.get(due["response"], due["response"]), style="dim")
 
 

@@ -126,7 +126,7 @@ def explain(scenario: str, snapshot: Snapshot, incident: Incident | None = None)
     """One scenario, and its open incident or this one of it."""
     incident = incident or next((item for item in snapshot.incidents if item.open and item.scenario == scenario), None)
     verdict = snapshot.verdicts.get(scenario, Verdict(scenario, None, ()))
-    rules = tuple(_rule(rule, snapshot) for rule in verdict.rules)
+    rules = tuple(_rule(rule, scenario, snapshot) for rule in verdict.rules)
     windows = tuple(window for window in snapshot.windows if _concerns(window, scenario, rules))
     moments = [] if incident is None else coming(incident, deadlines(incident, pages_of(incident, snapshot), snapshot))
     moments += [
@@ -134,7 +134,8 @@ def explain(scenario: str, snapshot: Snapshot, incident: Incident | None = None)
         for rule in rules
         if rule.standing == "ripens" and rule.due is not None and _worse(rule, incident)
     ]
-    moments += [Moment(window.ends_at, "maintenance ends; what still fails opens then") for window in windows]
+    end = "maintenance ends" if incident is not None and incident.open else "maintenance ends; what still fails opens"
+    moments += [Moment(window.ends_at, end) for window in windows]
     because = tuple(_because(scenario, incident, verdict, rules, snapshot))
     return Explanation(
         scenario, incident, verdict.severity, because, rules, tuple(sorted(moments, key=lambda one: one.at)), windows
@@ -178,9 +179,9 @@ def _worse(rule: RuleNow, incident: Incident | None) -> bool:
     return incident is None or not incident.open or rule.rule.severity < incident.severity
 
 
-def _rule(found: RuleVerdict, snapshot: Snapshot) -> RuleNow:
+def _rule(found: RuleVerdict, scenario: str, snapshot: Snapshot) -> RuleNow:
     terms = tuple(
-        TermNow(term, found.terms.get(term.text), _seen(term, found.terms.get(term.text), snapshot))
+        TermNow(term, found.terms.get(term.text), _seen(term, found.terms.get(term.text), scenario, snapshot))
         for term in found.rule.terms
     )
     standing: Standing = "unknown"
@@ -191,7 +192,7 @@ def _rule(found: RuleVerdict, snapshot: Snapshot) -> RuleNow:
     return RuleNow(found.rule, standing, found.since, found.due, terms)
 
 
-def _seen(term: Term, holds: bool | None, snapshot: Snapshot) -> str:
+def _seen(term: Term, holds: bool | None, scenario: str, snapshot: Snapshot) -> str:
     """What is seen where a term looks, in words."""
     if term.kind == "scenario":
         verdict = snapshot.verdicts.get(term.name)
@@ -204,7 +205,7 @@ def _seen(term: Term, holds: bool | None, snapshot: Snapshot) -> str:
     level = f"{term.name} is {view.level}" + (f" ({view.reason})" if view.reason else "")
     if holds is not None:
         return level
-    if any(term.name in window.of for window in snapshot.windows):
+    if any({term.name, f"scenario:{scenario}"} & set(window.of) for window in snapshot.windows):
         return f"{level}; it is under maintenance"
     said_ = advice(view)
     if view.level is not Level.UNKNOWN and term.why is None:
@@ -250,6 +251,8 @@ def _why_open(incident: Incident, verdict: Verdict) -> Iterable[str]:
         yield "All its rules are clear; it is watched for a recurrence."
     elif incident.by_hand and verdict.severity is None:
         yield "No probe sees it; only a person ends it."
+    elif verdict.maintained:
+        yield "Maintenance keeps back what fails, so it stays as it is."
     elif verdict.unknown:
         yield "Nothing holds now, but not everything can be judged, so it stays open."
     elif verdict.severity is not None and verdict.severity is not incident.severity:
