@@ -79,7 +79,9 @@ class Access:
         except (ValueError, KeyError, TypeError):
             said = f"the daemon answered {answer.status_code}"
         if answer.status_code == 401:
-            return f"{said} It is in {self._token_file()}, which you cannot read: be the daemon's user, or root"
+            if self._token():
+                return f"the token in {self._token_file()} is not that of the daemon at {self._url}"
+            return f"the token in {self._token_file()} cannot be read: be the daemon's user, or root"
         return clean(said)
 
     # --- the daemon ---------------------------------------------------------------------------------------------------
@@ -107,9 +109,10 @@ class Access:
 
     def _token(self) -> dict[str, str]:
         try:
-            return {"Authorization": f"Bearer {self._token_file().read_text().strip()}"}
-        except OSError:
+            token = self._token_file().read_text().strip()
+        except (OSError, UnicodeDecodeError):
             return {}
+        return {"Authorization": f"Bearer {token}"} if token.isascii() and token.isprintable() and token else {}
 
     def _token_file(self) -> Path:
         return Path(self._loaded.config.store).parent / "token"
