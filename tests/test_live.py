@@ -26,7 +26,7 @@ from tests.probes.test_salesforce import LIMITS, ORDERS, WAITING, Org, answer, p
 from tests.probes.test_salesforce import refused as no
 from tests.probing import held
 from tests.replies import http, says, serving
-from tests.servers import free_port
+from tests.servers import free_port, tool
 
 DEPLOY = Path(__file__).resolve().parent.parent / "deploy"
 PASSWORD = "canary7f3a9c"
@@ -119,6 +119,22 @@ async def test_with_the_shipped_rights_every_probe_of_redis_works(redis: RedisSe
     assert denied(redis) == []
     rows = await look(configured(**probes))
     assert [(row.probes, row.verdict) for row in rows] == [(("redis", "sf-replay", "queues"), Verdict.FITS)]
+
+
+async def test_from_redis_7_on_the_rights_may_say_that_they_only_read(make_redis: MakeRedis) -> None:
+    program = tool("redis-server")
+    if program is None:
+        pytest.skip("Redis 7 is missing (`make fetch` brings it)")
+    server = make_redis(program=Path(program))
+    with Redis.from_url(server.url) as admin:
+        admin.set("sf:pe:replay:/event/Order__e", "12907414")
+        admin.hset("bull:order-provisioning:meta", "version", "bullmq:5.81.5")
+    for words in (acl_words(), [word.replace("~", "%R~") if word.startswith("~") else word for word in acl_words()]):
+        grant(server, words)
+        probes = redis_probes(server)
+        await run_all(probes)
+        assert denied(server) == []
+        assert verdicts(await look(configured(**probes))) == {Verdict.FITS}
 
 
 @pytest.mark.parametrize("right", RIGHTS)
