@@ -47,8 +47,9 @@ soak: install fetch ## the same storms, longer; prints its seeds
 bench: install fetch ## what is fast, measured
 	@for file in bench/[a-z]*.py; do echo "== $$file"; PYTHONPATH=. $(BIN)/python "$$file" || exit 1; done
 
-pages: install ## docs/probes.md and Grafana's dashboard, which are made of the code
+pages: install ## docs/probes.md, docs/thresholds.md and Grafana's dashboard, which are made of the code and the files
 	PYTHONPATH=. $(BIN)/python tools/probe_docs.py
+	$(BIN)/python -m tests.thresholds
 	$(BIN)/python tools/dashboard.py
 
 image: install ## the container image, built without Docker and proven (needs root, debootstrap and buildah)
