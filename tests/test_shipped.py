@@ -25,7 +25,7 @@ WELL: Mapping[str, float] = {
     "retention_left_seconds": 2e5, "oddities": 0.0, "evicts": 0.0, "pool_used_ratio": 0.1, "deadlocks_per_second": 0.0,
     "slots_retained_bytes": 0.0, "oldest_waiting_seconds": 0.0, "delayed_overdue_seconds": 0.0, "failed_recently": 0.0,
     "paused": 0.0, "workerless": 0.0, "stalled": 0.0, "value": 1.0, "ratio": 0.1, "cpu_ratio": 0.1,
-    "memory_host_ratio": 0.1, "as_expected": 1.0, "silent_seconds": 1.0, "matches_unusual": 0.0, "sources": 0.0,
+    "memory_host_ratio": 0.1, "as_expected": 1.0, "silent_seconds": 1.0, "matches_unusual": 0.0, "matches_missing": 0.0, "sources": 0.0,
     "source_most": 0.0, "let_in_after": 0.0,
 }  # fmt: skip
 World = Callable[[str, float], Result]

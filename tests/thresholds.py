@@ -54,6 +54,7 @@ BUILT_IN: Mapping[str, tuple[tuple[str, str], ...]] = {
         ("monitor.probes.log.BEHIND_SECONDS", "behind the end of a log: its windows say nothing about now"),
         ("monitor.probes.log.STALLED_SECONDS", "without a look at the log: `read_stalled`"),
         ("monitor.probes.log.UNUSUAL_TIMES", "times the hour before: matches are `matches_unusual`"),
+        ("monitor.probes.log.MISSING_LEAST", "matches that were to be expected, and none came: `matches_missing`"),
         ("monitor.probes.log.HOUR_LEAST_REQUESTS", "requests without which an hour says nothing about the next"),
         ("monitor.logs.hour.MINUTES_LEAST", "minutes without which nothing is known of an hour"),
         ("monitor.logs.window.FUTURE_SECONDS", "ahead of now: the time of a line is a wrong clock"),

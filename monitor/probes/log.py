@@ -45,6 +45,7 @@ STALLED_SECONDS = 10.0
 WINDOW_MOST_SECONDS = 3600.0
 NAMES_MOST = 32
 UNUSUAL_TIMES = 5.0  # those of the hour before, and more, are not usual
+MISSING_LEAST = 20  # so many were to be expected, and none came
 HOUR_LEAST_REQUESTS = 100  # an hour with fewer says nothing about the next
 DURATION_MS: Mapping[str, float] = {"us": 1e-3, "ms": 1.0, "s": 1e3}
 ALL = ""  # the part of a split measurement that is the whole
@@ -220,10 +221,12 @@ def _sources(options: LogOptions, journal: Journal, now: float) -> dict[str, Val
 def _compared(patterns: Mapping[str, str], view: View, usual: hour.Usual | None, window: float) -> dict[str, Value]:
     """The window beside the hour before it. Of an hour that is not known, nothing is usual."""
     unusual: dict[str, float] = {}
+    missing: dict[str, float] = {}
     for name, text in patterns.items():
-        count, expected = round(view.matches.get(text, 0)), usual.matches.get(name, 0.0) if usual else 0.0
-        unusual[name] = float(count) if count >= UNUSUAL_TIMES * expected * window else 0.0
-    measured: dict[str, Value] = {"matches_unusual": unusual} if unusual else {}
+        count, expected = round(view.matches.get(text, 0)), usual.matches.get(name, 0.0) * window if usual else 0.0
+        unusual[name] = float(count) if count >= UNUSUAL_TIMES * expected else 0.0
+        missing[name] = float(not count and expected >= MISSING_LEAST)
+    measured: dict[str, Value] = {"matches_unusual": unusual, "matches_missing": missing} if unusual else {}
     if usual and usual.requests * hour.HOUR_SECONDS >= HOUR_LEAST_REQUESTS:
         measured["requests_per_second_before"] = usual.requests
         measured["traffic_ratio"] = view.requests / window / usual.requests
@@ -319,8 +322,8 @@ def _parts(options: Any) -> Mapping[str, frozenset[str]]:
     upstreams, patterns = frozenset(options.upstreams), frozenset(options.patterns)
     latencies = {f"latency_{name}_seconds": upstreams for name in ("mean", "p50", "p95", "p99")}
     sources = dict.fromkeys(("sources", "source_most", "let_in_after"), frozenset(options.by_source))
-    unusual = patterns if options.hour_before else frozenset()
-    return {**latencies, **sources, "matches": patterns, "matches_unusual": unusual, "last_match_age_seconds": patterns}
+    compared = dict.fromkeys(("matches_unusual", "matches_missing"), patterns if options.hour_before else frozenset())
+    return {**latencies, **sources, **compared, "matches": patterns, "last_match_age_seconds": patterns}
 
 
 PROBE = ProbeType(
@@ -344,6 +347,12 @@ PROBE = ProbeType(
         "matches_unusual": Measure(
             f"The same where they are {UNUSUAL_TIMES:.0f} times those of the hour before or more, else 0 (`hour_before`).",
             split="pattern",
+        ),
+        "matches_missing": Measure(
+            f"1 where none was found though the hour before had {MISSING_LEAST} and more in such a time, else 0"
+            " (`hour_before`).",
+            split="pattern",
+            kind="state",
         ),
         "sources": Measure("Addresses that are behind the matches of a pattern (`by_source`).", split="pattern"),
         "source_most": Measure("Matches of the address with the most of them (`by_source`).", split="pattern"),

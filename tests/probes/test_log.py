@@ -327,6 +327,19 @@ async def test_matches_that_are_as_many_as_ever_are_not_unusual(path: Path) -> N
     assert measured["traffic_ratio"] == pytest.approx(1.0, rel=0.1)
 
 
+@pytest.mark.parametrize(
+    ("usual", "found", "missing"), [(5.0, 0, 1), (5.0, 1, 0), (3.0, 0, 0), (0.0, 0, 0)]
+)  # a minute of the hour before; in the window of five minutes
+async def test_what_has_stopped_coming_is_missed(path: Path, usual: float, found: int, missing: int) -> None:
+    append(path, *[request(ago=10)] * 30, *[request(url="login")] * found)
+    chosen = options(path, hour_before=True, patterns={"login": '"login"'})
+    now = time.time()
+    minutes = {at: hour.Minute(20.0, {"login": usual}) for at in range(int(now // 60) - 70, int(now // 60))}
+    async with open_log(chosen, Keeper()) as resource:
+        measured = (await run(chosen, replace(context(resource), cursor=hour.dump(minutes)))).measurements
+    assert measured["matches_missing"] == {"login": missing}
+
+
 async def test_what_is_usual_goes_on_over_runs(path: Path) -> None:
     append(path, *(request(ago=seconds) for seconds in range(0, 600, 3)))
     chosen = options(path, hour_before=True)
