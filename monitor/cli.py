@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import os
 import sys
@@ -14,12 +13,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor import __version__
-from monitor.core.loading import Loaded
-from monitor.core.source import ConfigError, Problem
 from monitor.incident_commands import COMMANDS
 
 if TYPE_CHECKING:
+    from monitor.core.loading import Loaded
     from monitor.live import Row
+    from monitor.logs.scan import Spec
 
 EXIT_OK, EXIT_REFUSED, EXIT_BAD_CONFIG = 0, 1, 2
 EXIT_OF_LEVEL = {"ok": 0, "warn": 1, "fail": 2, "unknown": 3}
@@ -61,6 +60,8 @@ def main(context: click.Context) -> None:
 )
 def run(path: str, web_config: str | None, log_format: str, log_level: str) -> None:
     """Keep watch until SIGTERM. SIGHUP reads the configuration again."""
+    import asyncio
+
     from monitor.daemon import Daemon
     from monitor.logging import configure
     from monitor.store import StoreError
@@ -84,9 +85,12 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
 @click.option("--live", is_flag=True, help="Also connect, and say what each credential lacks and has too much of.")
 def check(path: str, *, as_json: bool, live: bool) -> None:
     """Say everything that is wrong with the configuration, and how long an outage lasts before it pages."""
+    import asyncio
+
     from monitor import terminal
     from monitor.beginning import placeholders
     from monitor.core.patience import report
+    from monitor.core.source import ConfigError
 
     try:
         loaded = load(path)
@@ -143,6 +147,8 @@ def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
 
     Exits with 0 ok, 1 warn, 2 fail, 3 unknown; of several, fail before unknown before warn.
     """
+    import asyncio
+
     from monitor import terminal
     from monitor.glance import look_once
     from monitor.logging import configure
@@ -187,6 +193,8 @@ def status(path: str, *, as_json: bool) -> None:
 @click.option("--timeout", "seconds", type=float, default=10.0, show_default=True, help="Seconds to wait.")
 def alert_test(path: str, severity: str, seconds: float) -> None:
     """Send one synthetic page of this severity end to end through every Alertmanager, and resolve it."""
+    import asyncio
+
     from monitor.alerting.rehearsal import send_test_page
 
     loaded = load_or_exit(path, EXIT_REFUSED)
@@ -205,13 +213,12 @@ def alert_test(path: str, severity: str, seconds: float) -> None:
 @json_option
 def scan(file: str, path: str | None, name: str | None, *, as_json: bool) -> None:
     """What a log probe sees in a whole file."""
-    import msgspec
+    from monitor.logs.scan import Spec
+    from monitor.scanned import show_scan
 
-    from monitor import terminal
-
-    options = _log_options(file, path, name)
-    spec = msgspec.structs.replace(options.spec(), patterns=dict(options.patterns))
-    terminal.show_scan(file, spec, as_json=as_json)
+    # A log probe of which nothing is said reads by the same.
+    spec = Spec() if name is None and path is None else _log_spec(path, name)
+    show_scan(file, spec, as_json=as_json)
 
 
 class _Sandbox(click.Group):
@@ -242,6 +249,7 @@ main.add_command(_Sandbox("sandbox", help="A small portal to watch, with outages
 def load(path: str) -> Loaded:
     """The configuration at this path and the runbook it names. ConfigError tells every problem."""
     from monitor.core.loading import load as load_text
+    from monitor.core.source import ConfigError, Problem
     from monitor.probes import discover
 
     try:
@@ -253,6 +261,8 @@ def load(path: str) -> Loaded:
 
 def load_or_exit(path: str, code: int) -> Loaded:
     """The same for a command that can do nothing without it."""
+    from monitor.core.source import ConfigError
+
     try:
         return load(path)
     except ConfigError as error:
@@ -273,16 +283,17 @@ def _checked_web_config(path: str | None) -> Path | None:
     return Path(path)
 
 
-def _log_options(file: str, path: str | None, name: str | None) -> Any:
-    from monitor.probes.log import PROBE
+def _log_spec(path: str | None, name: str | None) -> Spec:
+    """How a configured log probe reads, with its patterns."""
+    import msgspec
 
-    if name is None and path is None:
-        return PROBE.options.model_validate({"path": file})
     loaded = load_or_exit(path or "probes.yaml", EXIT_BAD_CONFIG)
     found = [item for item in loaded.config.probes.values() if item.type.name == "log" and name in {None, item.name}]
     if not found:
         _fail(f'there is no log probe "{name}"', EXIT_BAD_CONFIG)
-    return found[0].options
+    options: Any = found[0].options
+    spec: Spec = msgspec.structs.replace(options.spec(), patterns=dict(options.patterns))
+    return spec
 
 
 def _worst(levels: list[str]) -> int:

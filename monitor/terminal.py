@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
@@ -12,13 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 from rich.padding import Padding
-from rich.progress import Progress
 from rich.table import Table
 from rich.text import Text
 
 from monitor.core.runbook import Severity
 from monitor.core.snapshot import ProbeView
-from monitor.core.words import clean, iso, label, quantity
+from monitor.core.words import clean, label, quantity
 from monitor.incident_views import deadline_lines, headline, seconds, undelivered
 from monitor.web.api import probe_json
 
@@ -26,10 +24,6 @@ if TYPE_CHECKING:
     from monitor.core.loading import Loaded
     from monitor.core.patience import Patience
     from monitor.live import Row
-    from monitor.logs.scan import Spec
-    from monitor.logs.summary import Summary
-
-EXIT_UNREADABLE = 2
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "magenta"}
 _SIGN = {"ok": "✓", "warn": "!", "fail": "✗", "unknown": "?"}
@@ -119,52 +113,6 @@ def _finite(value: object) -> object:
     if isinstance(value, Severity):
         return str(value)
     return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def show_scan(path: str, spec: Spec, *, as_json: bool) -> None:
-    """What a log probe sees in a whole file, with a progress bar while it reads."""
-    from monitor.logs.summary import scan_file
-
-    try:
-        if as_json:
-            _print_json({name: _finite(value) for name, value in scan_file(path, spec).as_json().items()})
-            return
-        with Progress(*Progress.get_default_columns(), transient=True, console=Console(stderr=True)) as bar:
-            task = bar.add_task(f"reading {clean(path)}", total=None)
-            summary = scan_file(path, spec, lambda done, total: bar.update(task, completed=done, total=total))
-    except OSError as error:
-        click.echo(f"portal-monitor: {path}: {error.strerror or error}", err=True)
-        sys.exit(EXIT_UNREADABLE)
-    _print_summary(Console(highlight=False), summary)
-
-
-def _print_summary(console: Console, summary: Summary) -> None:
-    counts = Table(box=None, show_header=False, pad_edge=False)
-    ratio = f" ({quantity('error_ratio', summary.server_errors / summary.requests)})" if summary.requests else ""
-    for name, text in (
-        ("lines", f"{summary.lines:,}"),
-        ("error_lines", f"{summary.error_lines:,}"),
-        ("requests", f"{summary.requests:,}"),
-        ("server_errors", f"{summary.server_errors:,}{ratio}"),
-        ("unparsed", f"{summary.unparsed:,}"),
-        *((f"matches[{name}]", f"{count:,}") for name, count in summary.matches.items()),
-        ("from", iso(summary.first_event) if summary.first_event is not None else "no line with a time"),
-        ("to", iso(summary.last_event) if summary.last_event is not None else ""),
-    ):
-        counts.add_row(Text(name, style="dim"), Text(text))
-    console.print(counts)
-    if summary.latency:
-        table = Table(box=None, pad_edge=False, header_style="dim")
-        for name in ("latency of", "count", "mean", "p50", "p95", "p99"):
-            table.add_column(name, justify="left" if name == "latency of" else "right")
-        for name, latency in summary.latency.items():
-            seconds = (latency.mean_seconds, latency.p50_seconds, latency.p95_seconds, latency.p99_seconds)
-            cells = [quantity("x_seconds", value) for value in seconds]
-            table.add_row(Text(clean(name) or "requests", style="bold"), f"{latency.count:,}", *cells)
-        console.print()
-        console.print(table)
-    for sample in summary.unparsed_samples:
-        console.print(Text("not understood: ", style="yellow") + Text(clean(sample)))
 
 
 def _print_probes(console: Console, rows: Sequence[Any], *, whole: bool = False) -> None:

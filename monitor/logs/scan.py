@@ -14,15 +14,13 @@ from bisect import bisect_left, bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
-from itertools import accumulate, chain
+from itertools import accumulate
 from operator import itemgetter
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
 import msgspec
 
 from monitor.logs.mask import mask
-from monitor.logs.sources import source
 from monitor.logs.window import (
     BUCKET_SECONDS,
     BY_SOURCE,
@@ -184,13 +182,6 @@ class _Memo(dict[Any, Any]):
         return value
 
 
-class _Latencies(_Memo):
-    """The same for latencies: fractions hardly ever come twice, so they are not kept."""
-
-    def __missing__(self, key: Any) -> Any:
-        return self.work_out(key) if key.__class__ is float else super().__missing__(key)
-
-
 def is_error(level: object) -> bool:
     """Whether a level, number or label, is `error` or worse: 50 and up, as pino counts."""
     if isinstance(level, bytes):
@@ -243,6 +234,14 @@ def _iso_seconds(text: str, zone: tzinfo) -> float | None:
 def _iso_key(text: str) -> str:
     """A timestamp with its last second's digit and its fraction taken out: the same for all within ten seconds."""
     return text[:18] + "0" + (text[23] if len(text) == 24 else text[19:].lstrip(".,0123456789"))
+
+
+def _zone(name: str) -> tzinfo:
+    if name == "UTC":
+        return UTC
+    from zoneinfo import ZoneInfo
+
+    return ZoneInfo(name)
 
 
 def _start(seconds: float) -> int:
@@ -368,7 +367,7 @@ class Scanner:
 
     def __init__(self, spec: Spec) -> None:
         self.spec = spec
-        self.zone: tzinfo = UTC if spec.zone == "UTC" else ZoneInfo(spec.zone)
+        self.zone = _zone(spec.zone)
         self._paths = {name: tuple(path.split(".")) for name, path in {**_FIELDS[spec.format], **spec.fields}.items()}
         self._decode = _typed_decoder(self._paths) or self._decode_untyped
         text = text_pattern(spec.text or DEFAULT_TEXT)
@@ -385,7 +384,7 @@ class Scanner:
         self._edges_ms = [edge * 1000 for edge in spec.edges_seconds]
         self._ordinary: set[object] = set()  # levels below error that were seen
         self._upstream = _Memo(self._find_upstream)
-        self._steps, self._edges = _Latencies(self._step), _Latencies(self._edge)
+        self._latencies = _Memo(self._latency)
         self._iso_starts = _Memo(self._iso_start)
         self.begin(now=0.0, oldest=0.0, last_event=None)
 
@@ -430,7 +429,7 @@ class Scanner:
         delta = self._delta
         for cell in (self._old, *self._cells.values()):
             requests = len(cell.values[ALL])
-            series = {name: self._fold(values) for name, values in cell.values.items() if values}
+            series = {name: self._fold(name, values) for name, values in cell.values.items() if values}
             bucket = Bucket(cell.lines, cell.errors, requests, cell.server_errors, cell.unparsed, series, cell.matches)
             delta.lines += bucket.lines
             delta.errors += bucket.errors
@@ -440,12 +439,8 @@ class Scanner:
             for name, count in bucket.matches.items():
                 if is_whole(name):
                     delta.matches[name] = delta.matches.get(name, 0) + count
-            for name, one in series.items():
-                delta.latencies.setdefault(name, Count([])).sum_ms += one.sum_ms
             if cell is not self._old or self._oldest == math.inf:
                 delta.buckets[cell.start] = bucket
-        for name, histogram in delta.latencies.items():
-            histogram.below = self._histogram(cell.values.get(name, ()) for cell in (self._old, *self._cells.values()))
         delta.last_event = self._last_event
         self.begin(now=self._now, oldest=self._oldest, last_event=self._last_event)
         return delta
@@ -563,24 +558,26 @@ class Scanner:
 
     def _count(self, objects: Iterable[_Line]) -> None:
         """The hot loop: one turn for each line."""
-        ordinary = self._ordinary
+        ordinary, upstreams = self._ordinary, self._upstream
         low = high = lines = errors = 0
         prefix = ""  # of the ISO times that fall into the cell, in UTC
-        cell, took_of_requests = self._old, self._old.values[ALL]
+        cell, values = self._old, self._old.values
+        take = values[ALL].append
         for line in objects:
             time = line.time
-            if isinstance(time, int):
+            if time.__class__ is int:
                 is_near = low <= time < high
             elif line is _CONTINUED:
                 is_near = cell is self._timed_cell
             else:
-                is_near = isinstance(time, str) and prefix != "" and time.startswith(prefix) and time[-1] == "Z"
+                is_near = time.__class__ is str and prefix != "" and time.startswith(prefix) and time[-1] == "Z"
             if not is_near:
                 cell.lines += lines
                 cell.errors += errors
                 lines = errors = 0
                 cell, low, high, prefix = self._place(line)
-                took_of_requests = cell.values[ALL]
+                values = cell.values
+                take = values[ALL].append
                 if line.__class__ is _Unread:
                     cell.unparsed += 1
             lines += 1
@@ -592,7 +589,7 @@ class Scanner:
                 if took is None:
                     took = line.duration
                 if took is not None:
-                    took_of_requests.append(took)
+                    take(took)
                     status = response.status
                     if status is not None and 500 <= status < 600:
                         cell.server_errors += 1
@@ -603,9 +600,13 @@ class Scanner:
                 if context.__class__ is not _Context or context.duration is None:
                     continue
                 took = context.duration
-            name = self._upstream_of(line)
-            if name is not None:
-                cell.values.setdefault(name, []).append(took)
+            name = upstreams[line.upstream] if line.upstream is not None else None
+            if name is None:
+                name = self._upstream_by_words(line)
+            if name in values:
+                values[name].append(took)
+            elif name is not None:
+                values[name] = [took]
         cell.lines += lines
         cell.errors += errors
 
@@ -662,21 +663,26 @@ class Scanner:
 
         With its `line`, it is also counted for who is behind it.
         """
-        times = (self._event(objects[n]) for n in range(index, -1, -1))
-        at = next((time for time in times if time is not None), self._now if before is None else before)
+        at = self._event(objects[index])
+        if at is None:
+            times = (self._event(objects[n]) for n in range(index - 1, -1, -1))
+            at = next((time for time in times if time is not None), self._now if before is None else before)
         cell = self._cell(_start(at))
         cell.matches[name] = cell.matches.get(name, 0) + 1
-        if line is not None and (who := source(line)):
+        if line is not None:
+            self._matched_by(name, line, cell)
+        self._delta.last_matches[name] = max(at, self._delta.last_matches.get(name, 0.0))
+
+    def _matched_by(self, name: str, line: bytes, cell: _Cell) -> None:
+        from monitor.logs.sources import source
+
+        if who := source(line):
             of = of_source(name, who)
             if of in cell.matches or len(cell.matches) < SOURCES_MOST:
                 cell.matches[of] = cell.matches.get(of, 0) + 1
-        self._delta.last_matches[name] = max(at, self._delta.last_matches.get(name, 0.0))
 
-    def _upstream_of(self, line: _Line) -> str | None:
-        if line.upstream is not None:
-            name: str | None = self._upstream[line.upstream]
-            if name is not None:
-                return name
+    def _upstream_by_words(self, line: _Line) -> str | None:
+        """The upstream that a line without a known name of one speaks of."""
         context = line.context
         words = (
             [line.operation, context.api, context.operation]
@@ -691,32 +697,25 @@ class Scanner:
         line = words.encode(errors="replace") if isinstance(words, str) else words
         return next((name for name, search in self._upstreams if search(line)), None)
 
-    def _fold(self, values: list[Any]) -> Series:
-        """Latencies as they came into a sketch, counted by the interpreter and not line by line."""
-        steps = dict(Counter(map(self._steps.__getitem__, values)))
-        if steps.pop(_NO_LATENCY, 0):
-            values[:] = [value for value in values if self._milliseconds(value) is not None]
-        return Series(len(values), self._sum(values), steps)
+    def _fold(self, name: str, values: Sequence[Any]) -> Series:
+        """Latencies as they came into a sketch and the histogram: each different one once, and not line by line."""
+        histogram = self._delta.latencies.get(name)
+        if histogram is None:
+            histogram = self._delta.latencies[name] = Count([0] * (len(self._edges_ms) + 1))
+        below, steps, counted, sum_ms = histogram.below, dict[int, int](), 0, 0.0
+        for value, count in Counter(values).items():
+            # Fractions hardly ever come twice, so what they come to is not kept.
+            found = self._latency(value) if value.__class__ is float else self._latencies[value]
+            if found is not None:
+                number, edge, took = found
+                steps[number] = steps.get(number, 0) + count
+                below[edge] += count
+                counted += count
+                sum_ms += took * count
+        histogram.sum_ms += sum_ms
+        return Series(counted, sum_ms, steps)
 
-    def _histogram(self, stretches: Iterable[Iterable[Any]]) -> list[int]:
-        """How many latencies lie below each edge, and above the last."""
-        below = [0] * (len(self._edges_ms) + 1)
-        for edge, count in Counter(map(self._edges.__getitem__, chain.from_iterable(stretches))).items():
-            below[edge] += count
-        return below
-
-    def _sum(self, values: list[Any]) -> float:
-        try:
-            return float(sum(values)) * self.spec.duration_ms
-        except TypeError:  # some are text
-            return sum(self._milliseconds(value) or 0.0 for value in values)
-
-    def _milliseconds(self, value: object) -> float | None:
-        return milliseconds(value, self.spec.duration_ms)
-
-    def _step(self, value: object) -> int:
-        took = self._milliseconds(value)
-        return _NO_LATENCY if took is None else step(took)
-
-    def _edge(self, value: object) -> int:
-        return bisect_left(self._edges_ms, self._milliseconds(value) or 0.0)
+    def _latency(self, value: object) -> tuple[int, int, float] | None:
+        """The step, the edge and the milliseconds of a latency as it stands in a line; None for what is none."""
+        took = milliseconds(value, self.spec.duration_ms)
+        return None if took is None else (step(took), bisect_left(self._edges_ms, took), took)

@@ -6,10 +6,8 @@ It reads in this process and keeps a bounded memory whatever the size of the fil
 from __future__ import annotations
 
 import gc
-import gzip
 import math
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -106,6 +104,9 @@ def _latency(latency: Latency) -> LatencySummary:
 
 def _unpacked(fd: int) -> int:
     """A nameless file with what the packed one holds, in its place."""
+    import gzip
+    import tempfile
+
     with os.fdopen(fd, "rb") as raw, gzip.open(raw) as packed, tempfile.TemporaryFile() as plain:
         while block := packed.read(2**18):
             plain.write(block)
