@@ -22,6 +22,7 @@ from tests.alertmanager import Alertmanager, Notification, Webhook, program
 from tests.daemon import Daemon
 from tests.prometheus import Prometheus
 from tests.servers import free_port, tool, wait_until
+from tests.shipped.routing import shortened_routing
 
 ROOT = Path(__file__).resolve().parents[2]
 BEAT = "200ms"  # in the place of 15 s
@@ -47,17 +48,6 @@ def shortened_rules() -> str:
         if "for" in rule and not rule["alert"].endswith(SLOW):
             rule["for"] = HOLD
     return json.dumps(rules)
-
-
-def shortened_routing(webhook: str) -> str:
-    routing = yaml.safe_load((ROOT / "alerts" / "alertmanager.yml").read_text())
-    routing["receivers"] = [
-        {"name": one["name"], "webhook_configs": [{"url": webhook, "send_resolved": True}]}
-        for one in routing["receivers"]
-    ]
-    routing["templates"], routing["global"] = [], {}
-    routing["route"] |= {"group_wait": "200ms", "group_interval": "300ms"}
-    return json.dumps(routing)
 
 
 def shortened_prometheus(alertmanager: Alertmanager, daemon: Daemon) -> str:
