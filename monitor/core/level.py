@@ -54,6 +54,7 @@ class ProbeState:
     whys: Mapping[str, WhyState] = field(default_factory=dict)
     level: Level = Level.UNKNOWN
     reason: str = ""  # the why of the level; "needs NAME" where a need keeps it unknown
+    blamed: str = ""  # a need that is failing, which is reason enough for whatever cannot be judged here
     since: float | None = None
     last_reason: str = ""  # of the last run that did not succeed
     last_success_at: float | None = None
@@ -144,7 +145,8 @@ def show(state: ProbeState, needs: Mapping[str, ProbeState], now: float) -> Prob
     if level is Level.UNKNOWN and culprit and any(_own(why) in {Level.WARN, Level.FAIL} for why in whys.values()):
         reason = f"needs {culprit}"
     since = state.since if level is state.level and state.since is not None else now
-    return replace(state, whys=whys, level=level, reason=reason, since=since)
+    failing = next((name for name, need in needs.items() if need.level is Level.FAIL), "")
+    return replace(state, whys=whys, level=level, reason=reason, blamed=failing, since=since)
 
 
 def void(state: ProbeState, mono: float, *, all_evidence: bool) -> ProbeState:

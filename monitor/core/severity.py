@@ -140,8 +140,8 @@ def truth(term: Term, probes: Mapping[str, ProbeState], verdicts: Mapping[str, V
     if state is None:
         return False
     level = state.level if term.why is None else why_level(state, term.why)
-    if term.at is Level.UNKNOWN:
-        return level is Level.UNKNOWN
+    if term.at is Level.UNKNOWN:  # what a failing need explains is no blindness: the need has a page of its own
+        return level is Level.UNKNOWN and not state.blamed
     if level is Level.UNKNOWN:
         return None
     return level is Level.FAIL or (term.at is Level.WARN and level is Level.WARN)

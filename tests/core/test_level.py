@@ -228,7 +228,7 @@ def test_a_failing_need_makes_its_dependent_unknown_and_names_it() -> None:
     state = after(config(), [ok()])
     for _ in range(3):
         state = step(config(needs=("need",)), state, failure(), {"need": need})
-    assert (state.level, state.reason) == (Level.UNKNOWN, "needs need")
+    assert (state.level, state.reason, state.blamed) == (Level.UNKNOWN, "needs need", "need")
 
 
 def test_a_dependent_that_is_ok_shows_through_a_failing_need() -> None:

@@ -118,6 +118,12 @@ def test_a_disabled_probe_holds_nothing_and_hides_nothing() -> None:
     assert severity.evaluate(BOOK, states, {}, 0)["redis"].clear
 
 
+def test_what_a_failing_need_explains_is_no_blindness() -> None:
+    blind = term("queues@unknown")
+    assert severity.truth(blind, {"queues": probe(Level.UNKNOWN)}, {}) is True
+    assert severity.truth(blind, {"queues": replace(probe(Level.UNKNOWN), blamed="redis")}, {}) is False
+
+
 # --- the life of an incident -----------------------------------------------------------------------------------------
 
 
