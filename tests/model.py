@@ -48,6 +48,8 @@ class Case:
     relapses: list[float] = field(default_factory=list)
     silent: bool = False
     calls: list[Call] = field(default_factory=list)
+    news: bool = False  # whoever was called before wants to know
+    updates: int = 0
 
     @property
     def severity(self) -> int:
@@ -119,6 +121,7 @@ class Model:
 
     def look(self, now: float) -> None:
         """Time is this late by now; whatever follows from that."""
+        calls = {scenario: len(case.calls) if (case := self.newest(scenario)) else 0 for scenario in RULES}
         for scenario in RULES:
             self._derive(scenario, now)
         for scenario in RULES:
@@ -128,6 +131,7 @@ class Model:
             self._follow_vendor(scenario, now)
         for scenario in RULES:
             self._call(scenario, now)
+            self._update(scenario, calls[scenario])
 
     def _maintained(self, scenario: str, probe: str, now: float) -> bool:
         return any(of in {probe, f"scenario:{scenario}"} and start <= now < end for of, start, end in self.windows)
@@ -165,14 +169,14 @@ class Model:
             if case.state == "monitoring":
                 case.state = "identified" if case.identified else "investigating"
                 case.relapses.append(now)
-                case.clear_since = None
+                case.clear_since, case.news = None, True
             if derived < case.severity and (case.waived is None or derived < case.waived):
                 case.stays.append((now, derived))
-                case.waived = None
+                case.waived, case.news = None, True
         elif unknown or case.by_hand:
             pass
         elif case.state != "monitoring":
-            case.state, case.clear_since = "monitoring", now
+            case.state, case.clear_since, case.news = "monitoring", now, True
         else:
             assert case.clear_since is not None
             last = case.relapses[-3:]
@@ -191,7 +195,7 @@ class Model:
             return
         if case is not None and case.over is not None and now - case.over < REOPEN:
             again = Case(case.began, now, [(now, derived)], opening=case.opening + 1)
-            again.relapses, again.calls = case.relapses, case.calls
+            again.relapses, again.calls, again.updates = case.relapses, case.calls, case.updates
             self.cases[scenario][-1] = again
             return
         guilty = [
@@ -249,6 +253,16 @@ class Model:
             ]  # fmt: skip
             if due <= now and not told:
                 case.calls.append((case.opening, case.severity, level, vendor, attempt))
+
+    def _update(self, scenario: str, calls_before: int) -> None:
+        """A status update for those who were called before, unless somebody is called at this very moment."""
+        case = self.newest(scenario)
+        if case is None or not case.news:
+            return
+        known = any(call[0] == case.opening for call in case.calls)
+        if known and len(case.calls) == calls_before and not case.silent:
+            case.updates += 1
+        case.news = False
 
     def _dues(self, scenario: str, case: Case, now: float) -> list[tuple[float, str, str, int]]:
         dues = [(case.opened, "L1", "none", 1)]

@@ -150,6 +150,12 @@ class Anything(RuleBasedStateMachine):
         self._pass_moment()
         self._run(self._life.probe(*PROBES))
 
+    @rule()
+    def the_files_are_read_again(self) -> None:
+        self._pass_moment()
+        self._run(self._life.cycle.reconfigure(self._life.config, self._life.runbook))
+        self.looked()
+
     @rule(scenario=scenarios)
     def somebody_acknowledges(self, scenario: str) -> None:
         case = self._model.newest(scenario)
@@ -164,7 +170,7 @@ class Anything(RuleBasedStateMachine):
         case = self._model.open(scenario)
         if self._does(scenario, Identify("a leak"), refused=case is None or case.state == "monitoring"):
             assert case is not None
-            case.state, case.identified = "identified", True
+            case.state, case.identified, case.news = "identified", True, True
             self._model.look(self._now)
             self._compare()
 
@@ -185,6 +191,7 @@ class Anything(RuleBasedStateMachine):
             assert case is not None
             case.waived = self._model.derived[scenario]
             case.stays.append((self._now, int(severity)))
+            case.news = True
             self._model.look(self._now)
             self._compare()
 
@@ -193,7 +200,7 @@ class Anything(RuleBasedStateMachine):
         case = self._model.open(scenario)
         if self._does(scenario, Declare("customer_impact", "x"), refused=case is None or case.impact is not None):
             assert case is not None
-            case.impact = self._now
+            case.impact, case.news = self._now, True
             self._model.look(self._now)
             self._compare()
 
@@ -202,7 +209,7 @@ class Anything(RuleBasedStateMachine):
         case = self._model.open("security")
         if self._does("security", Declare("security", "x"), refused=case is None or case.declared is not None):
             assert case is not None
-            case.declared, case.by_hand = self._now, True
+            case.declared, case.by_hand, case.news = self._now, True, True
             if case.state == "monitoring":
                 case.state, case.clear_since = "investigating", None
             if case.severity > 1:
@@ -214,6 +221,9 @@ class Anything(RuleBasedStateMachine):
     def somebody_says_something(self, scenario: str, what: Action) -> None:
         refused = self._model.newest(scenario) is None if isinstance(what, Note) else self._model.open(scenario) is None
         if self._does(scenario, what, refused=refused):
+            case = self._model.open(scenario)
+            if case is not None and isinstance(what, Update):
+                case.news = True
             self._model.look(self._now)
             self._compare()
 
@@ -313,11 +323,11 @@ class Anything(RuleBasedStateMachine):
             key: sorted(calls) for key, calls in wanted.items()
         }
         states = {
-            self._ordinals[item.key]: (item.state.value, int(item.severity), item.acknowledged)
+            self._ordinals[item.key]: (item.state.value, int(item.severity), item.acknowledged, item.updates)
             for item in told.incidents
         }
         assert states == {
-            (scenario, number): (case.state, case.severity, case.acked)
+            (scenario, number): (case.state, case.severity, case.acked, case.updates)
             for scenario, cases in self._model.cases.items()
             for number, case in enumerate(cases)
         }
