@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +24,7 @@ from monitor.core.incident import NoticeKind, State
 from monitor.core.probe import Result
 from monitor.core.runbook import Runbook
 from monitor.store import Locked, Store
-from tests.lifecycle import FAIL, TYPE, Life, check_timelines, config
+from tests.lifecycle import FAIL, MEMORY, TYPE, Life, check_timelines, config
 from tests.runbook_rows import BOOK, HOUR, MINUTE, P1, P2, P3, P4, SEVERITIES
 
 NAMES = ("portal", "evictions", "memory", "redis", "both", "whmcs", "whmcs-server", "salesforce", "logins")
@@ -32,20 +33,21 @@ Begin = Callable[..., Awaitable[Life]]
 
 
 @pytest.fixture
-async def begin(tmp_path: Path) -> AsyncIterator[Begin]:
+async def begin() -> AsyncIterator[Begin]:
     """Start a life in which all is well; its timelines are checked at its end."""
     lives: list[Life] = []
+    with tempfile.TemporaryDirectory(prefix="portal-monitor-life-", dir=MEMORY) as folder:
 
-    async def start(book: Runbook = BOOK, *, linked: bool = True) -> Life:
-        lives.append(Life(config(*NAMES, linked=linked), book, tmp_path / str(len(lives))))
-        await lives[-1].start()
-        return lives[-1]
+        async def start(book: Runbook = BOOK, *, linked: bool = True) -> Life:
+            lives.append(Life(config(*NAMES, linked=linked), book, Path(folder) / str(len(lives))))
+            await lives[-1].start()
+            return lives[-1]
 
-    yield start
-    for life in lives:
-        await life.cycle.tick()
-        check_timelines(life, life.cycle.incidents())
-        life.stop()
+        yield start
+        for life in lives:
+            await life.tick()
+            check_timelines(life, life.cycle.incidents())
+            life.stop()
 
 
 P1_ALONE = [(0, "redis L1 P1"), (15, "redis L1/2 P1"), (30, "redis L2 P1"), (60, "redis L3 P1")]
