@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import replace
+from datetime import UTC
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,9 @@ from monitor.core.action import CUSTOMER_IMPACT, Acknowledge, Declare, SetSeveri
 from monitor.core.config import Config, FailAfter, ProbeConfig, WebConfig
 from monitor.core.incident import State
 from monitor.core.level import RUN
+from monitor.core.maintenance import Plan
 from monitor.core.probe import Fault, Options, Outcome, ProbeType, Reading, Reason, Reference
+from monitor.core.recurrence import Cron, Once
 from monitor.core.runbook import (
     EscalationRow,
     Level,
@@ -497,3 +500,53 @@ async def test_a_page_has_a_link_that_acknowledges_this_opening_where_people_can
     url = page_words(item, there)["ack_url"]
     assert url == links.make(secret, "https://monitor.example.com", item)
     assert "ack_url" not in page_words(replace(item, state=State.RESOLVED), there)
+
+
+async def test_a_notice_ends_once_and_stays_ended_over_a_restart(simulate: Simulate) -> None:
+    run = await simulate(PROBES, WORST, down("redis", since=100, until=400))
+    await run.run(700)
+    (update,) = run.cycle.told().notices
+    assert update.ended_at is None
+    told = len(run.told)
+    await run.cycle.close_notices(lambda notice: False)
+    assert len(run.told) == told
+    await run.cycle.close_notices(lambda notice: notice.identity == update.identity)
+    ended = run.clock.wall
+    assert [notice.ended_at for notice in run.told[-1].notices] == [ended]
+    await run.run(60)
+    await run.cycle.close_notices(lambda notice: True)
+    await run.restart()
+    assert [notice.ended_at for notice in run.cycle.told().notices] == [ended]
+
+
+@pytest.mark.parametrize("of", ["redis", "scenario:redis"])
+async def test_planned_maintenance_opens_nothing_reads_as_ok_to_nobody_and_ends(simulate: Simulate, of: str) -> None:
+    begins = FakeClock().wall + 90
+    planned = replace(PROBES, maintenance=(Plan("plan-1", (of,), 600.0, "a new disk", Once(begins)),))
+    run = await simulate(planned, WORST, down("redis", since=100))
+    await run.run(400)
+    assert (run.pages(), run.cycle.incidents()) == ([], ())
+    assert run.cycle.probe_views()["redis"].level is Level.FAIL
+    assert [window.reason for window in run.cycle.windows()] == ["a new disk"]
+    await run.restart()
+    await run.run(285)
+    assert run.pages() == []
+    await run.run(10)
+    (item,) = run.cycle.incidents()
+    assert run.pages() == [("redis", "P1")]
+    assert item.started_at < begins + 30  # when it really began
+    assert item.opened_at >= begins + 600
+    assert run.cycle.windows() == ()
+
+
+async def test_maintenance_that_comes_again_is_on_again_and_a_reload_may_end_it(simulate: Simulate) -> None:
+    hourly = Plan("plan-1", ("redis",), 600.0, "a flush", Cron("5 * * * *", UTC))  # the simulation begins at 17:00
+    slow = config(probe("redis", interval=120))
+    run = await simulate(replace(slow, maintenance=(hourly,)), WORST, lambda name, mono: GOOD)
+    on = []
+    for _ in range(13):
+        await run.run(600)
+        on.append(bool(run.cycle.windows()))
+    assert [number for number, is_on in enumerate(on, 1) if is_on] == [1, 7, 13]  # 17:10, 18:10, 19:10
+    await run.cycle.reconfigure(slow, WORST)
+    assert not run.cycle.windows()
