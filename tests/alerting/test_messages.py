@@ -52,6 +52,18 @@ Note: security_exposure: AUTH_BLACKLIST_FAIL_CLOSED=false"""
     )
 
 
+def test_a_page_that_nobody_took_is_named_after_a_minute_and_how_it_went_out() -> None:
+    lost = replace(page("L2", "17:32:10"), delivered_at=None)
+    late, soon = "17:33:10", "17:33:09"
+    note = "Note: not delivered: L2 of redis-20261123-1700 at P2, due 17:32:10 UTC"
+    assert lines(status_update(incident(), facts(page(), lost, now=late)), "Note: not") == [note]
+    carried = replace(lost, fell_back_at=at("17:33:10"))
+    told = lines(status_update(incident(), facts(page(), carried, now=late)), "Note: not")
+    assert told == [f"{note}, but by the fallback 17:33:10 UTC"]
+    for pages, now in (((page(), lost), soon), ((page(), replace(lost, ended_at=at(late))), late), ((page(),), late)):
+        assert not lines(status_update(incident(), facts(*pages, now=now)), "Note: not")
+
+
 def test_what_people_said_and_did_stands_in_it_and_the_time_of_the_calendars_zone() -> None:
     item = incident(
         state=State.IDENTIFIED, ack=Ack(at("17:05:00"), "ann", P2), cause="a full disk", doing="Restarting Redis",
