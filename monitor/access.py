@@ -9,18 +9,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import httpx
-from starlette.applications import Starlette
-from starlette.routing import Route
 
 from monitor.core.loading import Loaded
 from monitor.core.words import clean, utc
-from monitor.store import StoreError
-from monitor.stored import Stored
-from monitor.web.api import status_json
-from monitor.web.desk import Desk
+
+if TYPE_CHECKING:
+    from monitor.stored import Stored
 
 PATIENCE_SECONDS = 10.0
 
@@ -54,6 +51,8 @@ class Access:
         """Everything at one moment."""
         if self._daemon() is not None:
             return self.get("/api/v1/status")
+        from monitor.web.api import status_json
+
         return status_json(self._store().snapshot())
 
     def _asked(
@@ -121,6 +120,9 @@ class Access:
 
     def _store(self) -> Stored:
         if self._stored is None:
+            from monitor.store import StoreError
+            from monitor.stored import Stored
+
             try:
                 self._stored = Stored(self._loaded)
             except StoreError as error:
@@ -133,6 +135,11 @@ class Access:
     async def _ask_store(
         self, method: str, route: str, query: Mapping[str, str] | None, fields: Mapping[str, Any] | None
     ) -> httpx.Response:
+        from starlette.applications import Starlette
+        from starlette.routing import Route
+
+        from monitor.web.desk import Desk
+
         desk = Desk(self._store())
         routes = [Route(path, endpoint, methods=["GET"]) for path, endpoint in desk.reads.items()]
         routes += [Route(path, endpoint, methods=[how]) for (how, path), endpoint in desk.changes.items()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -132,6 +133,10 @@ def test_a_customer_reports_an_incident_and_it_is_carried_to_its_review(daemon: 
     found = did(daemon, key, "update", text="Ordering a new certificate")
     assert found["doing"] == "Ordering a new certificate"
     assert [notice["key"] for notice in found["notices"]] == ["1", "2", "3"]
+    assert "/ack?token=" not in daemon.get(f"/api/v1/incidents/{key}").text  # whoever may look may not acknowledge
+    with sqlite3.connect(f"file:{daemon.folder}/state.db?mode=ro", uri=True) as db:
+        assert "/ack?token=" in str(db.execute("SELECT words FROM notice WHERE incident = ?", (key,)).fetchall())
+    db.close()
     assert refused(daemon, key, "review") == f"{key} is still open; it is reviewed after it is resolved"
 
     found = did(daemon, key, "resolve", text="The certificate is new")

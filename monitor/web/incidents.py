@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import Literal, cast
@@ -444,7 +444,8 @@ def _page(page: Page, book: Runbook, silenced: Silenced | None) -> PageJson:
 
 
 def _notice(notice: Notice) -> NoticeJson:
-    words: Mapping[str, str] = notice.words
+    # The acknowledge link is a credential, for whoever the notice goes to and not for whoever may look.
+    words = {name: text for name, text in notice.words.items() if name != "ack_url"}
     return {
         "kind": notice.kind.value,
         "key": notice.key,
@@ -452,7 +453,7 @@ def _notice(notice: Notice) -> NoticeJson:
         "due_at": iso(notice.due_at),
         "fired_at": iso(notice.fired_at),
         "ended_at": when(notice.ended_at),
-        "words": dict(words),
+        "words": words,
     }
 
 
