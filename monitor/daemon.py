@@ -37,7 +37,7 @@ from monitor.core.snapshot import MonitorView, Silenced, Snapshot
 from monitor.core.source import ConfigError
 from monitor.cycle import Cycle, Told
 from monitor.runner import Runner
-from monitor.store import Record, Store, incidents_since, record, timelines_since
+from monitor.store import Record, Store, incidents_since, pages_since, record, timelines_since
 from monitor.systemd import ALIVE, READY, STOPPING, Systemd
 from monitor.web import ReloadReport
 
@@ -192,6 +192,10 @@ class Daemon:
     def incidents_since(self, since: float) -> tuple[Incident, ...]:
         """Every incident that is open or was resolved after `since`; oldest first. Reads the disk, likewise."""
         return incidents_since(self._store.path, since)
+
+    def pages_since(self, since: float) -> Sequence[Page]:
+        """The pages of those. Reads the disk, likewise."""
+        return pages_since(self._store.path, since)
 
     def timelines_since(self, since: float) -> Mapping[str, Sequence[Event]]:
         """The timelines of those. Reads the disk, likewise."""

@@ -16,14 +16,14 @@ from monitor.alerting import links
 from monitor.clock import Clock, SystemClock
 from monitor.core import maintenance, severity
 from monitor.core.action import Action, Open
-from monitor.core.incident import Event, Incident
+from monitor.core.incident import Event, Incident, Page
 from monitor.core.level import ProbeState
 from monitor.core.loading import Loaded
 from monitor.core.maintenance import Window
 from monitor.core.request import Maintenance
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
 from monitor.cycle import Cycle, target_digest
-from monitor.store import Record, Saved, Store, StoreError, incidents_since, read, record, timelines_since
+from monitor.store import Record, Saved, Store, StoreError, incidents_since, pages_since, read, record, timelines_since
 
 T = TypeVar("T")
 
@@ -54,6 +54,10 @@ class Stored:
         """Every incident that is open or was resolved after `since`; oldest first."""
         return incidents_since(self.path, since)
 
+    def pages_since(self, since: float) -> Sequence[Page]:
+        """The pages of those."""
+        return pages_since(self.path, since)
+
     def timelines_since(self, since: float) -> Mapping[str, Sequence[Event]]:
         """The timelines of those."""
         return timelines_since(self.path, since)
@@ -75,7 +79,7 @@ class Stored:
         return await self._change(lambda cycle: cycle.end_maintenance(key))
 
     async def _change(self, change: Callable[[Cycle], Awaitable[T]]) -> T:
-        store = Store(self.path)
+        store = Store(self.path, self._clock)
         try:
             saved = store.load()
             cycle = Cycle(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from itertools import count
 from typing import Any
@@ -187,6 +188,15 @@ def test_security_is_declared_and_tells_all_levels_at_once(daemon: Daemon) -> No
 def test_what_still_fails_is_resolved_only_with_a_reason(daemon: Daemon) -> None:
     (broken,) = [item for item in daemon.status()["incidents"] if item["scenario"] == "broken"]
     assert refused(daemon, broken["key"], "resolve").startswith("closed still fails; ")
+
+
+def test_of_many_who_acknowledge_at_once_one_did(daemon: Daemon) -> None:
+    key = opened(daemon)
+    with ThreadPoolExecutor(8) as people:
+        answers = list(people.map(lambda name: post(daemon, f"incidents/{key}/ack", by=f"ann-{name}"), range(8)))
+    assert sorted(answer.status_code for answer in answers) == [200, *[409] * 7]
+    acks = [event for event in daemon.get(f"/api/v1/incidents/{key}").json()["events"] if event["kind"] == "ack"]
+    assert len(acks) == 1
 
 
 def test_the_signed_link_of_a_page_acknowledges_without_the_token(daemon: Daemon) -> None:

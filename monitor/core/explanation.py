@@ -86,6 +86,14 @@ def pages_of(incident: Incident, snapshot: Snapshot) -> list[Page]:
     return sorted(ours, key=lambda page: (page.fired_at, page.escalation_level))
 
 
+def by_incident(pages: Iterable[Page]) -> dict[str, list[Page]]:
+    """Pages by the incident that they are of, each oldest first."""
+    found: dict[str, list[Page]] = {}
+    for page in sorted(pages, key=lambda page: (page.fired_at, page.escalation_level)):
+        found.setdefault(page.incident, []).append(page)
+    return found
+
+
 def deadlines(incident: Incident, pages: Iterable[Page], snapshot: Snapshot) -> Deadlines:
     """What this incident has still before it."""
     book, now, recorded = snapshot.runbook, snapshot.at, snapshot.recorded
@@ -122,13 +130,18 @@ def coming(incident: Incident, found: Deadlines) -> list[Moment]:
     return sorted(moments, key=lambda moment: moment.at)
 
 
-def explain(scenario: str, snapshot: Snapshot, incident: Incident | None = None) -> Explanation:
-    """One scenario, and its open incident or this one of it."""
+def explain(
+    scenario: str, snapshot: Snapshot, incident: Incident | None = None, pages: Sequence[Page] | None = None
+) -> Explanation:
+    """One scenario, and its open incident or this one of it; `pages` are its own, where the snapshot has them not."""
     incident = incident or next((item for item in snapshot.incidents if item.open and item.scenario == scenario), None)
     verdict = snapshot.verdicts.get(scenario, Verdict(scenario, None, ()))
     rules = tuple(_rule(rule, scenario, snapshot) for rule in verdict.rules)
     windows = tuple(window for window in snapshot.windows if _concerns(window, scenario, rules))
-    moments = [] if incident is None else coming(incident, deadlines(incident, pages_of(incident, snapshot), snapshot))
+    moments = []
+    if incident is not None:
+        pages = pages_of(incident, snapshot) if pages is None else pages
+        moments = coming(incident, deadlines(incident, pages, snapshot))
     moments += [
         Moment(rule.due, f"{rule.rule.severity}, if this still holds: {said(rule.rule)}")
         for rule in rules

@@ -332,6 +332,21 @@ def incidents_since(path: Path, since: float) -> tuple[Incident, ...]:
         db.close()
 
 
+def pages_since(path: Path, since: float) -> tuple[Page, ...]:
+    """The pages of those incidents, oldest first. StoreError if there is no store."""
+    if not path.exists():
+        raise StoreError(f"{path}: there is no store yet; it is made when the daemon first runs")
+    db = _read_only(path)
+    try:
+        _check_version(db, path)
+        where = " WHERE incident IN (SELECT key FROM incident WHERE resolved_at IS NULL OR resolved_at > ?)"
+        return tuple(_pages(db, where, (since,)))
+    except sqlite3.Error as error:
+        raise StoreError(f"{path}: {error}") from error
+    finally:
+        db.close()
+
+
 def timelines_since(path: Path, since: float) -> dict[str, list[Event]]:
     """The timelines of those incidents, each oldest line first. StoreError if there is no store."""
     if not path.exists():
@@ -504,7 +519,7 @@ def _incidents(db: sqlite3.Connection, since: float) -> tuple[Incident, ...]:
     return tuple(_decode(facts, Incident) for (facts,) in rows)
 
 
-def _pages(db: sqlite3.Connection, where: str = "", values: tuple[str, ...] = ()) -> list[Page]:
+def _pages(db: sqlite3.Connection, where: str = "", values: tuple[str | float, ...] = ()) -> list[Page]:
     rows = db.execute(
         "SELECT incident, opening, severity, escalation_level, vendor, attempt, labels, due_at, fired_at, ended_at,"  # noqa: S608
         f" fell_back_at, delivered_at FROM page{where} ORDER BY fired_at",

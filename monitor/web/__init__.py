@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 from monitor.core.action import Action, Open
 from monitor.core.history import Bucket
-from monitor.core.incident import Event, Incident
+from monitor.core.incident import Event, Incident, Page
 from monitor.core.maintenance import Window
 from monitor.core.request import Maintenance
 from monitor.core.snapshot import Snapshot
@@ -47,6 +47,9 @@ class Incidents(Protocol):
 
     def incidents_since(self, since: float) -> tuple[Incident, ...]:
         """Every incident that is open or was resolved after `since`; oldest first. Reads the disk, likewise."""
+
+    def pages_since(self, since: float) -> Sequence[Page]:
+        """The pages of those. Reads the disk, likewise."""
 
     def timelines_since(self, since: float) -> Mapping[str, Sequence[Event]]:
         """The timelines of those. Reads the disk, likewise."""

@@ -15,7 +15,8 @@ from monitor.core.condition import Condition
 from monitor.core.probe import Value
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
 from monitor.core.words import advice, clean, iso
-from monitor.web.incidents import IncidentJson, incident_json, when
+from monitor.web.incidents import IncidentJson, when
+from monitor.web.incidents import incidents_json as these_incidents_json
 
 Number = float | dict[str, float]
 
@@ -166,7 +167,7 @@ def probes_json(snapshot: Snapshot) -> list[ProbeJson]:
 
 def incidents_json(snapshot: Snapshot) -> list[IncidentJson]:
     """Open incidents first, then those resolved lately; texts with their live values."""
-    return [incident_json(incident, snapshot) for incident in snapshot.incidents]
+    return these_incidents_json(snapshot.incidents, snapshot)
 
 
 def status_json(snapshot: Snapshot) -> StatusJson:

@@ -28,10 +28,11 @@ from monitor.web import Incidents
 from monitor.web.guard import Endpoint, refuse, user_of
 from monitor.web.incidents import (
     IncidentDetailJson,
+    IncidentJson,
     MessagesJson,
     explain_json,
     incident_detail_json,
-    incident_json,
+    incidents_json,
     report_json,
     window_json,
 )
@@ -99,11 +100,16 @@ class Desk:
     async def incidents(self, request: Request) -> Response:
         snapshot, since = self._source.snapshot(), request.query_params.get("since")
         if since is None:
-            return as_json([incident_json(incident, snapshot) for incident in snapshot.incidents])
-        kept = await asyncio.to_thread(self._source.incidents_since, asked.since(since, snapshot.at))
-        at_hand = {incident.key: incident for incident in snapshot.incidents}
-        found = [at_hand.get(incident.key, incident) for incident in kept]
-        return as_json(await asyncio.to_thread(lambda: [incident_json(incident, snapshot) for incident in found]))
+            return as_json(incidents_json(snapshot.incidents, snapshot))
+        moment = asked.since(since, snapshot.at)
+
+        def made() -> list[IncidentJson]:
+            at_hand = {incident.key: incident for incident in snapshot.incidents}
+            found = [at_hand.get(incident.key, incident) for incident in self._source.incidents_since(moment)]
+            kept = [page for page in self._source.pages_since(moment) if page.incident not in at_hand]
+            return incidents_json(found, snapshot, kept)
+
+        return as_json(await asyncio.to_thread(made))
 
     @_answers
     async def incident(self, request: Request) -> Response:
@@ -165,11 +171,12 @@ class Desk:
         if subject in snapshot.runbook.scenarios:
             return as_json(explain_json(explain(subject, snapshot), snapshot))
         try:
-            incident, _ = await self._find(subject, snapshot)
+            incident, record = await self._find(subject, snapshot)
         except _Missing:
             known = [*snapshot.runbook.scenarios, *(item.key for item in snapshot.incidents)]
             raise _Missing(f'There is no scenario and no incident "{subject}"{did_you_mean(subject, known)}') from None
-        return as_json(explain_json(explain(incident.scenario, snapshot, incident), snapshot))
+        pages = record.pages if record else None
+        return as_json(explain_json(explain(incident.scenario, snapshot, incident, pages), snapshot, pages))
 
     # --- acting -------------------------------------------------------------------------------------------------------
 

@@ -307,6 +307,12 @@ def incident_json(incident: Incident, snapshot: Snapshot, pages: Sequence[Page] 
     }
 
 
+def incidents_json(incidents: Iterable[Incident], snapshot: Snapshot, kept: Iterable[Page] = ()) -> list[IncidentJson]:
+    """Incidents with their pages; `kept` are those of incidents that are not at hand any more."""
+    pages = explanation.by_incident((*kept, *snapshot.ended_pages, *snapshot.pages))
+    return [incident_json(incident, snapshot, pages.get(incident.key, ())) for incident in incidents]
+
+
 def incident_detail_json(
     incident: Incident,
     snapshot: Snapshot,
@@ -350,8 +356,8 @@ def deadlines_json(found: Deadlines) -> DeadlinesJson:
     }
 
 
-def explain_json(found: Explanation, snapshot: Snapshot) -> ExplainJson:
-    """Why a scenario is as bad as it is."""
+def explain_json(found: Explanation, snapshot: Snapshot, pages: Sequence[Page] | None = None) -> ExplainJson:
+    """Why a scenario is as bad as it is; `pages` are the incident's, where the snapshot has them not."""
     scenario = snapshot.runbook.scenarios.get(found.scenario)
     rules = [_rule(rule) for rule in found.rules]
     unknown = {term["text"]: term for rule in rules for term in rule["terms"] if term["holds"] is None}
@@ -360,7 +366,7 @@ def explain_json(found: Explanation, snapshot: Snapshot) -> ExplainJson:
         "scenario": found.scenario,
         "title": scenario.title if scenario else found.scenario,
         "derived": str(found.derived) if found.derived else None,
-        "incident": incident_json(found.incident, snapshot) if found.incident else None,
+        "incident": incident_json(found.incident, snapshot, pages) if found.incident else None,
         "because": list(found.because),
         "rules": rules,
         "unknown": list(unknown.values()),

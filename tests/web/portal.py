@@ -386,6 +386,9 @@ class Source:
     def incidents_since(self, since: float) -> tuple[Incident, ...]:
         return tuple(item for item in self.now.incidents if item.open or (item.resolved_at or 0) > since)
 
+    def pages_since(self, since: float) -> tuple[Page, ...]:
+        return self.now.pages
+
     def timelines_since(self, since: float) -> dict[str, list[Event]]:
         return {item.key: [Event(item.key, 1, NOW, "paged", SCRIPT)] for item in self.incidents_since(since)}
 
