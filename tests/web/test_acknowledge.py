@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import httpx
 import pytest
-from pydantic import SecretStr
 
 from monitor.alerting import links
 from monitor.core.action import Acknowledge, Refused
-from monitor.core.config import WebConfig
 from monitor.core.incident import Ack, Incident, State
 from monitor.core.runbook import Severity
-from monitor.web.server import serve
 from tests.web import portal
-from tests.web.conftest import TOKEN
-from tests.web.test_guard import hashed
+from tests.web.test_guard import BEARER, address_of_this_machine, hashed, served
 
 OPEN = portal.REDIS_DOWN
 
 
 def link(source: portal.Source, incident: Incident = OPEN) -> str:
     return links.make(source.link_secret, "", incident)
-
-
-@asynccontextmanager
-async def served(folder: Path, users: str = "") -> AsyncIterator[tuple[portal.Source, httpx.AsyncClient]]:
-    path = folder / "web.yml"
-    path.write_text(users)
-    source = portal.Source()
-    async with (
-        serve(source, WebConfig(port=0), SecretStr(TOKEN), web_config_file=path) as found,
-        httpx.AsyncClient(base_url=found.url, trust_env=False, verify=False) as client,
-    ):
-        yield source, client
 
 
 @pytest.mark.parametrize("users", ["", f"basic_auth_users: {{ann: {hashed('pw')}}}"], ids=["open", "with users"])
@@ -56,6 +37,18 @@ async def test_whoever_has_the_link_acknowledges_with_a_name_and_no_login(tmp_pa
         assert source.acted == [(OPEN.key, Acknowledge("Looking", opening=1), "Mei")]
         if users:
             assert (await client.get("/incidents/" + OPEN.key)).status_code == 401  # nothing else opens by it
+
+
+async def test_it_works_from_a_phone_where_other_changes_are_refused(tmp_path: Path) -> None:
+    address = address_of_this_machine()
+    if address is None:
+        pytest.skip("this machine has no address but loopback")
+    async with served(tmp_path, host="0.0.0.0") as (source, client):
+        there = f"http://{address}:{client.base_url.port}"
+        note = f"{there}/api/v1/incidents/{OPEN.key}/note"
+        assert (await client.post(note, json={"text": "x", "by": "x"}, headers=BEARER)).status_code == 403
+        assert (await client.post(there + link(source), data={"by": "Mei"})).status_code == 200
+        assert [by for _, _, by in source.acted] == ["Mei"]
 
 
 async def test_a_form_without_a_name_asks_again_and_keeps_what_was_written(tmp_path: Path) -> None:
