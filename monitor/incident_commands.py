@@ -49,7 +49,7 @@ def incident() -> None:
 
 
 @incident.command("list")
-@click.option("--since", metavar="30d", help="The month in numbers: all that was open since (30d, 14:05, a date).")
+@click.option("--since", metavar="WHEN", help="The month in numbers: all that was open since (30d, 14:05, a date).")
 @click.option("--all", "everything", is_flag=True, help="Also those that are resolved, as far as they are kept.")
 @_json
 @click.option("--csv", "as_csv", is_flag=True, help="For a spreadsheet; 30 days unless --since says otherwise.")
@@ -109,7 +109,7 @@ def show(load: Load, incident: str | None, path: str, *, messages: bool, as_json
 @click.argument("words", nargs=-1, required=True, metavar="TEXT")
 @click.option("--severity", type=click.Choice(["P1", "P2", "P3", "P4"]), help="Default: the worst of its rules.")
 @click.option("--source", type=click.Choice(["customer", "internal"]), default="internal", show_default=True)
-@click.option("--since", metavar="14:05", help="When it began: 14:05 here, 30m ago, or a time with its zone.")
+@click.option("--since", metavar="WHEN", help="When it began: 14:05 here, 30m ago, or a time with its zone.")
 @click.option("--declare", is_flag=True, help="It is what the scenario declares, such as a security incident.")
 @_by
 @_json
