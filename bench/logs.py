@@ -346,7 +346,13 @@ def main() -> None:
         folder = Path(name)
         how = make_json(folder / "pino.log", size)
         if tool("mtail"):
-            compare(f"pino JSON ({how})", folder / "pino.log", HERE / "pino.mtail", JSON_SPEC, {"scan": 7, "probe": 7, "daemon": 6})
+            compare(
+                f"pino JSON ({how})",
+                folder / "pino.log",
+                HERE / "pino.mtail",
+                JSON_SPEC,
+                {"scan": 7, "probe": 7, "daemon": 6},
+            )
             make_text(folder / "text.log", size)
             compare("plain text", folder / "text.log", HERE / "text.mtail", TEXT_SPEC, {"probe": 3, "daemon": 3})
             (folder / "text.log").unlink()

@@ -17,7 +17,7 @@ from monitor.logs.read import Ask, find_event, read
 from monitor.logs.scan import SAMPLES_MOST, Delta, Scanner, Spec
 from monitor.logs.window import Bucket, Latency
 
-STRETCH_BYTES = 4 * 2**20
+STRETCH_BYTES = 16 * 2**20
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes there are."""
 
