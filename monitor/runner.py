@@ -211,7 +211,9 @@ class Runner:
     ) -> Result:
         config = look.config
         at, begun = self._clock.now(), self._clock.monotonic()
-        context = ProbeContext(config.name, at, config.timeout, look.cursor, measured=look.measured)
+        context = ProbeContext(
+            config.name, at, config.timeout, look.cursor, measured=look.measured, limits=config.limits
+        )
         outcome, reason, detail = Outcome.SUCCESS, "", ""
         try:
             async with asyncio.timeout(config.timeout):

@@ -52,6 +52,15 @@ class ProbeConfig:
         return frozenset({*self.type.reasons, "timeout", *conditions, *self.type.checks(self.options)})
 
     @property
+    def limits(self) -> Mapping[str, frozenset[float]]:
+        """What each measurement is held against."""
+        conditions = (*self.warn, *self.fail, *self.clear_warn, *self.clear_fail)
+        return {
+            name: frozenset(one.limit for one in conditions if one.name == name)
+            for name in {one.name for one in conditions}
+        }
+
+    @property
     def target(self) -> str:
         """What is watched, as text that two configurations can be compared by. Holds secrets: never shown."""
         chosen = {key: str(_plain(getattr(self.options, key))) for key in sorted(self.type.target_keys)}

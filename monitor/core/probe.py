@@ -167,6 +167,7 @@ class ProbeContext:
     `now` is wall time (seconds since 1970, UTC), `timeout_seconds` the hard deadline that the runner keeps.
     `resource` is what the type's `open` yielded. `fresh` says that it was opened for this very run. `measured` holds
     what the probes that the type `reads` measured last, as far as it is to be believed now (`monitor.core.evidence`).
+    `limits` are the numbers that the probe's conditions hold a measurement against.
     """
 
     probe: str
@@ -176,6 +177,7 @@ class ProbeContext:
     resource: Any = None
     fresh: bool = True
     measured: Mapping[str, Sample] = field(default_factory=dict)
+    limits: Mapping[str, frozenset[float]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

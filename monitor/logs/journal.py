@@ -24,7 +24,7 @@ from monitor.clock import Clock, SystemClock
 from monitor.core.probe import Family, Opening
 from monitor.logs.follow import DRAIN_SECONDS, Follower, Generation, State, expand
 from monitor.logs.read import Ask
-from monitor.logs.scan import Count, Delta, Spec
+from monitor.logs.scan import EDGES_SECONDS, Count, Delta, Spec, recut
 from monitor.logs.window import BUCKET_SECONDS, Bucket, Ring
 from monitor.logs.worker import BLOCK_SECONDS, ChildLost, Unreadable, Worker
 
@@ -36,6 +36,7 @@ SAVE_SECONDS = 1.0  # at least, between two saves
 SAVE_BYTES_PER_SECOND = 32 * 1024  # a large state is saved less often
 SAVE_MOST_SECONDS = 10.0
 FILES_MOST = 64
+EDGES_MOST = 48
 VERSION = 1
 
 log = structlog.get_logger(__name__)
@@ -51,6 +52,7 @@ class Saved(msgspec.Struct, array_like=True):
     buckets: dict[int, Bucket]
     since: float | None
     last_line: float | None
+    edges_seconds: tuple[float, ...] = ()  # of the histograms among the totals; none: those that a spec begins with
 
 
 @dataclass(eq=False)
@@ -83,6 +85,7 @@ class Journal:
         self._wanted: dict[
             str, str
         ] = {}  # patterns by their text, as a reading of the log counts them, and their names
+        self._wanted_edges: frozenset[float] = frozenset()
         self._expanded_at = float("-inf")
         self._restored: dict[str, State] = {}
         self._held: object = None
@@ -100,9 +103,12 @@ class Journal:
             raise ValueError(f"what was saved of {self.path} cannot be read: {error}") from error
         if saved.version != VERSION:
             raise ValueError(f"what was saved of {self.path} has version {saved.version}, not {VERSION}")
-        edges = len(self.spec.edges_seconds) + 1
-        if any(len(count.below) != edges for count in saved.totals.latencies.values()):
-            saved.totals.latencies = {}  # the edges are others now, and a histogram cannot be cut anew
+        edges = saved.edges_seconds or EDGES_SECONDS
+        if any(len(count.below) != len(edges) + 1 for count in saved.totals.latencies.values()):
+            raise ValueError(f"what was saved of {self.path} does not fit its own edges")
+        kept = sorted({*edges, *self.spec.edges_seconds})  # without one of them, a counter would go back
+        self._set_edges(kept if len(kept) <= EDGES_MOST else self.spec.edges_seconds)
+        _recut(saved.totals, edges, self.spec.edges_seconds)
         self.totals, self.since, self.last_line = saved.totals, saved.since, saved.last_line
         self.ring.buckets = saved.buckets
         self._restored = saved.followers
@@ -121,6 +127,8 @@ class Journal:
             self._expand(now)
         for follower in self.followers.values():
             follower.poll(now, wall)
+        if not self._wanted_edges <= set(self.spec.edges_seconds):
+            self._add_edges()
         for pattern in [one for one in self._wanted if one not in self.spec.patterns]:
             self._learn(pattern)
         if self.since is None:
@@ -158,7 +166,8 @@ class Journal:
         if not self._changed or (now < self._save_due and not at_once):
             return None
         states = {path: follower.state() for path, follower in self.followers.items()}
-        saved = Saved(VERSION, states, self.totals, self.ring.buckets, self.since, self.last_line)
+        edges = self.spec.edges_seconds
+        saved = Saved(VERSION, states, self.totals, self.ring.buckets, self.since, self.last_line, edges)
         blob = zlib.compress(msgspec.msgpack.encode(saved), 1)
         self._frozen = _copy(self.totals), _lost(states.values())
         self._changed = False
@@ -205,6 +214,19 @@ class Journal:
             self.totals.matches.setdefault(pattern, 0)
             self._changed = True
         self.spec = msgspec.structs.replace(self.spec, patterns={**self.spec.patterns, pattern: pattern})
+        self._packed_spec = msgspec.msgpack.encode(self.spec)
+
+    def _add_edges(self) -> None:
+        """Give the histograms the edges that are wanted; what was counted before lies above a new one."""
+        before = self.spec.edges_seconds
+        with self.lock:
+            self._set_edges(sorted({*before, *self._wanted_edges}))
+            for totals in {id(one): one for one in (self.totals, self.published, self._frozen[0])}.values():
+                _recut(totals, before, self.spec.edges_seconds)
+        self._changed = True
+
+    def _set_edges(self, seconds: Iterable[float]) -> None:
+        self.spec = msgspec.structs.replace(self.spec, edges_seconds=tuple(seconds))
         self._packed_spec = msgspec.msgpack.encode(self.spec)
 
     def _look_back(self, generation: Generation, spec: bytes) -> None:
@@ -293,6 +315,13 @@ class Journal:
                 self._at_rest = False
         return all(pattern in self.spec.patterns for pattern in patterns.values())
 
+    def want_edges(self, seconds: Iterable[float]) -> None:
+        """Ask for the histograms to have an edge at each of these."""
+        wanted = self._wanted_edges | {one for one in seconds if 0 < one < float("inf")}
+        if wanted != self._wanted_edges and len(wanted | set(self.spec.edges_seconds)) <= EDGES_MOST:
+            self._wanted_edges = wanted
+            self._at_rest = False
+
     def families(self) -> Sequence[Family]:
         """The log's true counters, as of the last save, and where reading stands now."""
         log = {"log": self.path}
@@ -323,9 +352,12 @@ class Journal:
             families.append(
                 Family("portal_log_matches_total", "counter", "Lines that a pattern was found in.", matches)
             )
-        families.append(self._histogram("request_duration_seconds", "How long requests took.", {"": log}))
         upstreams = {name: {**log, "upstream": name} for name in self.spec.upstreams}
-        families.append(self._histogram("upstream_duration_seconds", "How long calls to an upstream took.", upstreams))
+        with self.lock:  # edges and counts must be those of one moment
+            families += [
+                self._histogram("request_duration_seconds", "How long requests took.", {"": log}),
+                self._histogram("upstream_duration_seconds", "How long calls to an upstream took.", upstreams),
+            ]
         return families
 
     def _histogram(self, name: str, text: str, series: dict[str, dict[str, str]]) -> Family:
@@ -340,6 +372,10 @@ class Journal:
             samples.append(({**labels, "__name__": "_count"}, total))
             samples.append(({**labels, "__name__": "_sum"}, count.sum_ms / 1000))
         return Family(f"portal_log_{name}", "histogram", text, samples)
+
+
+def _recut(totals: Delta, edges: Sequence[float], new: Sequence[float]) -> None:
+    totals.latencies = {name: recut(count, edges, new) for name, count in totals.latencies.items()}
 
 
 def _copy(totals: Delta) -> Delta:

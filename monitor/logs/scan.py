@@ -105,6 +105,17 @@ class Count(msgspec.Struct, array_like=True):
         self.sum_ms += other.sum_ms
 
 
+def recut(count: Count, edges: Sequence[float], new: Sequence[float]) -> Count:
+    """A histogram with other edges. At each edge that stays, and in all, it says what it said.
+
+    What was counted between two old edges is put below the first new one that is not under the upper of them.
+    """
+    below = [0] * (len(new) + 1)
+    for edge, number in zip((*edges, math.inf), count.below, strict=True):
+        below[bisect_left(new, edge)] += number
+    return Count(below, count.sum_ms)
+
+
 class Delta(msgspec.Struct, array_like=True):
     """What a stretch of a log says: sums, and the buckets it touches by the second at which they begin."""
 

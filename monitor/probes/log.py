@@ -172,6 +172,7 @@ async def run(options: LogOptions, context: ProbeContext) -> Reading:
     """
     resource: LogResource = context.resource
     journal, desk = resource.journal, resource.desk
+    journal.want_edges(one for name in context.limits if name.startswith("latency_") for one in context.limits[name])
     kept = hour.KEPT_SECONDS if options.hour_before else 0.0
     journal.ring.span_seconds = max(journal.ring.span_seconds, 2 * options.window + 10, kept)
     give_up = desk.clock.monotonic() + min(context.timeout_seconds * 0.8, BEHIND_SECONDS)

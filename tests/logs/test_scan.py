@@ -238,6 +238,39 @@ def test_fast_way_and_slow_way_read_the_same(format_: Any) -> None:
     assert checked > 100
 
 
+TEXTS = b"""2026-11-23T17:06:37.001Z [INFO] [Http] GET /a status=200 took=12
+2026-11-23T17:06:37.500Z [ERROR] [Http] GET /b status=503 took=7.25
+    at somewhere (file.js:1)
+Caused by: something
+\t
+2026-11-23T17:06:49Z [WARN] WHMCS call took=2451ms
+2026-11-23T17:06:49Z [WARN] of=Freebit call took=3
+2026-11-23T18:06:50+01:00 [INFO] Salesforce query took=1.5s
+2026-11-23T17:06:38Z [INFO] late status=504 took=1
+no time at all
+\0\0\0 2026-11-23T17:06:51Z [FATAL] GET / status=abc took=9
+2026-11-23T17:06:52Z [INFO] status=499
+2026-11-23T17:06:53Z [INFO] nobody's call took=x
+"""
+
+
+def test_text_is_counted_the_same_with_and_without_objects() -> None:
+    pattern = (
+        r"[\0 ]*(?P<time>\S+) \[(?P<level>\w+)\](?P<message>(?:.*of=(?P<upstream>\w+))?.*?)"
+        r"(?:status=(?P<status>\w+))?(?: ?took=(?P<duration>\S+))?$"
+    )
+    lines = BytesIO(TEXTS * 3).readlines()
+    found = []
+    for way in ("_count_texts", "_count"):
+        scanner = Scanner(Spec(format="text", text=pattern))
+        scanner.begin(now=NOW, oldest=0.0, last_event=None)
+        getattr(scanner, way)(lines if way == "_count_texts" else scanner._from_texts(lines))
+        found.append(scanner.end())
+    fused, plain = found
+    assert fused == plain
+    assert (fused.lines, fused.errors, fused.requests, fused.server_errors) == (39, 6, 12, 6)
+
+
 # ---- any split of any bytes
 
 

@@ -189,6 +189,44 @@ async def test_counters_show_only_what_is_saved(path: Path) -> None:
         assert shown(resource) == 30
 
 
+def buckets(resource: LogResource) -> dict[str, float]:
+    family = next(one for one in resource.families() if one.name == "portal_log_request_duration_seconds")
+    return {labels["le"]: value for labels, value in family.samples if labels["__name__"] == "_bucket"}
+
+
+async def test_histogram_has_an_edge_at_each_limit_and_no_bucket_goes_back(path: Path) -> None:
+    append(path, *[request(took=took) for took in (100, 1800, 2200)] * 10)
+    chosen, keeper = options(path), Keeper()
+    limits = {
+        "latency_mean_seconds": frozenset({1.7}),
+        "latency_p95_seconds": frozenset({2.1}),
+        "error_ratio": frozenset({0.3}),
+    }
+    async with open_log(chosen, keeper) as resource:
+        await until(resource, 30)
+        async with asyncio.timeout(10):
+            while not keeper.saves:
+                await resource.desk.news(1.0)
+        before = buckets(resource)
+        assert (before["1"], before["2"], before["+Inf"]) == (10, 20, 30)
+        asked = replace(context(resource), limits=limits)
+        async with asyncio.timeout(10):
+            while "1.7" not in buckets(resource):
+                await run(chosen, asked)
+                await resource.desk.news(1.0)
+        assert {"1.7", "2.1"} <= buckets(resource).keys()
+        assert "0.3" not in buckets(resource)
+        append(path, *[request(took=took) for took in (1650, 1750, 2050)] * 10)
+        async with asyncio.timeout(10):
+            while buckets(resource)["+Inf"] < 60:
+                await resource.desk.news(1.0)
+        after = buckets(resource)
+        assert all(after[edge] >= count for edge, count in before.items())
+        assert (after["1.7"] - before["1"], after["2"] - before["2"], after["2.1"] - before["2"]) == (10, 20, 30)
+    async with open_log(chosen, keeper) as resource:  # before anybody asks
+        assert buckets(resource) == after
+
+
 async def test_watch_speaks_within_a_second_of_the_first_line(path: Path) -> None:
     append(path, request())
     chosen = options(path)
