@@ -30,11 +30,14 @@ from monitor.logs.worker import BLOCK_SECONDS, ChildLost, Unreadable, Worker
 
 STRETCH_BYTES = 4 * 2**20  # of one question to the child: some ten milliseconds
 POLL_SECONDS = 0.25
+QUIET_SECONDS = 10.0  # with nothing new in any log for so long, they are looked at half as often
 GLOB_SECONDS = 2.0
 ROUND_SECONDS = 0.2  # at most, before what was read is shown and saved
 SAVE_SECONDS = 1.0  # at least, between two saves
 SAVE_BYTES_PER_SECOND = 32 * 1024  # a large state is saved less often
 SAVE_MOST_SECONDS = 10.0
+PROGRESS_BYTES = 100 * 10**6  # with more to catch up on than this, it is told how far that is
+PROGRESS_SECONDS = 5.0
 FILES_MOST = 64
 EDGES_MOST = 48
 VERSION = 1
@@ -72,6 +75,7 @@ class Journal:
     since: float | None = None  # wall time from which on the windows are filled
     last_line: float | None = None  # wall time of the last growth
     looked_at: float | None = None  # monotonic time of the last look
+    stirred_at: float = 0.0  # monotonic time of the last look at which something was new
     caught_up_at: float | None = None  # monotonic time at which nothing was left to read
     problem: str = ""  # why the log cannot be read: "missing", or the system's word
     lag_bytes: int = 0
@@ -86,6 +90,8 @@ class Journal:
             str, str
         ] = {}  # patterns by their text, as a reading of the log counts them, and their names
         self._wanted_edges: frozenset[float] = frozenset()
+        self._most_lag_bytes = 0  # of the catching up that is going on
+        self._told_at: float | None = None  # monotonic time at which its progress was told last
         self._expanded_at = float("-inf")
         self._restored: dict[str, State] = {}
         self._held: object = None
@@ -123,6 +129,7 @@ class Journal:
         if not stirring and self._at_rest:
             self.looked_at = self.caught_up_at = now
             return False
+        self.stirred_at = now
         if not self.followers:
             self._expand(now)
         for follower in self.followers.values():
@@ -139,6 +146,7 @@ class Journal:
         self._changed |= held != self._held
         self._held = held
         self._look_over(now)
+        self._tell_progress(now)
         return True
 
     def advance(self) -> bool:
@@ -295,6 +303,19 @@ class Journal:
         self._changed = True
         self.version += 1
         self.last_line = max(self.last_line or 0.0, follower.grew) or None
+
+    def _tell_progress(self, now: float) -> None:
+        """While there is much to catch up on, how far that is, every few seconds."""
+        if self._at_rest:
+            if self._told_at is not None:
+                log.info("log_caught_up", path=self.path)
+            self._most_lag_bytes, self._told_at = 0, None
+            return
+        self._most_lag_bytes = max(self._most_lag_bytes, self.lag_bytes)
+        if self._most_lag_bytes >= PROGRESS_BYTES and now >= (self._told_at or float("-inf")) + PROGRESS_SECONDS:
+            self._told_at = now
+            share = 1 - self.lag_bytes / self._most_lag_bytes
+            log.info("log_catching_up", path=self.path, read=f"{share:.0%}", left_bytes=self.lag_bytes)
 
     def _look_over(self, now: float) -> None:
         self.looked_at = now
@@ -471,7 +492,9 @@ class Desk:
                     self._saves[journal] = asyncio.create_task(self._save(journal, opening, blob))
             self._news.set()
             self._news = asyncio.Event()
-            await self.clock.sleep(0 if busy else POLL_SECONDS)
+            stirred_at = max((journal.stirred_at for journal in journals), default=0.0)
+            is_quiet = self.clock.monotonic() - stirred_at > QUIET_SECONDS
+            await self.clock.sleep(0 if busy else 2 * POLL_SECONDS if is_quiet else POLL_SECONDS)
 
     def _round(self, journals: Sequence[Journal], saving: AbstractSet[Journal]) -> tuple[bool, dict[Journal, bytes]]:
         """Look at all logs and read for a while, each in its turn. Whether something is left, and what is to be saved."""

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from structlog.testing import capture_logs
 
+from monitor.logs import journal
 from monitor.logs.scan import Spec
 from monitor.logs.worker import Worker
 from tests.logs.rig import Rig
@@ -77,6 +79,23 @@ def test_line_of_a_hundred_megabytes_needs_no_memory(own: Rig) -> None:
     assert own.totals.oversize == 1
     status = Path(f"/proc/{own.worker.pid}/status").read_text()
     assert int(status.split("VmHWM:")[1].split()[0]) < 40 * 1024
+
+
+def test_much_to_catch_up_on_tells_how_far_it_is(own: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(journal, "PROGRESS_BYTES", 2 * 10**6)
+    own.start()
+    own.writer.write(own.many(3000, 700))
+    with capture_logs() as logged:
+        own.look()
+        while own.journal and own.journal.advance():
+            own.now += journal.PROGRESS_SECONDS
+            own.journal.look()
+        own.look()
+    told = [one for one in logged if one["event"] == "log_catching_up"]
+    left = [one["left_bytes"] for one in told]
+    assert left == sorted(left, reverse=True)
+    assert (told[0]["read"], logged[-1]["event"]) == ("0%", "log_caught_up")
+    assert own.is_exact()
 
 
 def test_deep_nesting_is_one_line_that_nobody_understands(own: Rig) -> None:
