@@ -26,7 +26,7 @@ RUN useradd --uid 10001 --home-dir /var/lib/portal-monitor --create-home --shell
         /usr/local/lib/python3*/site-packages/wheel* /usr/local/lib/python3*/ensurepip /usr/local/bin/pip*
 COPY --from=build /opt/portal-monitor /opt/portal-monitor
 COPY probes.yaml /etc/portal-monitor/
-COPY alerts/runbook.yaml /etc/portal-monitor/alerts/
+COPY alerts /etc/portal-monitor/alerts
 # Nothing is written outside the volume: it runs on a read-only file system (docker run --read-only).
 ENV PATH=/opt/portal-monitor/bin:$PATH PYTHONUNBUFFERED=1 PYTHONDONTWRITEBYTECODE=1 MONITOR_LISTEN=0.0.0.0:9877
 WORKDIR /etc/portal-monitor

@@ -11,11 +11,6 @@ from pathlib import Path
 
 from monitor.core.source import Problem
 
-FILES = (
-    "probes.yaml", "alerts/runbook.yaml", "alerts/alertmanager.yml", "alerts/templates/portal.tmpl", "alerts/rules.yml",
-    "alerts/rules_test.yml",
-)  # fmt: skip
-
 _HERE = Path(__file__).parent
 _PLACEHOLDER = re.compile(r"""(?x)
     https?://[^/\s"']*\bexample\.com        # one word for each address, whatever follows
@@ -28,10 +23,16 @@ class BeginError(Exception):
     """The files cannot be written; one line says why."""
 
 
+def shipped() -> dict[str, Path]:
+    """The files that are shipped, by the names that they have in an operator's folder."""
+    top = _HERE / "starter" if (_HERE / "starter").is_dir() else _HERE.parent
+    paths = [top / "probes.yaml", *sorted(path for path in (top / "alerts").rglob("*") if path.is_file())]
+    return {str(path.relative_to(top)): path for path in paths}
+
+
 def begin(folder: Path) -> list[Path]:
     """Write the shipped files into `folder`, none over another; the paths written. Raises BeginError, and writes none."""
-    shipped = _HERE / "starter" if (_HERE / "starter").is_dir() else _HERE.parent
-    texts = {folder / name: (shipped / name).read_bytes() for name in FILES}
+    texts = {folder / name: path.read_bytes() for name, path in shipped().items()}
     there = [path for path in texts if path.exists()]
     if there:
         raise BeginError(f"{there[0]} is there already; nothing was written")

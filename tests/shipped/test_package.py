@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from monitor import __version__
-from monitor.beginning import FILES
+from monitor.beginning import shipped
 from tests.config.loading import SHIPPED_ENV
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -82,7 +82,7 @@ def metadata(wheel: Path) -> Message:
 
 def test_the_wheel_has_all_that_is_shipped_as_it_stands_at_the_top(wheel: Path) -> None:
     with zipfile.ZipFile(wheel) as archive:
-        for name in FILES:
+        for name in shipped():
             assert archive.read(f"monitor/starter/{name}") == (ROOT / name).read_bytes()
         names = archive.namelist()
         for name in ("templates/console.html", "static/app.css", "static/app.js"):
@@ -115,7 +115,8 @@ def test_the_command_of_the_wheel_begins_a_configuration_that_is_good(programs: 
         folder=tmp_path,
     )
     written = run(command, "init", "watch", folder=tmp_path)
-    for name in FILES:
+    assert {"probes.yaml", "alerts/runbook.yaml", "alerts/rules.yml", "alerts/alertmanager.yml"} <= set(shipped())
+    for name in shipped():
         assert f"watch/{name}" in written
         assert (tmp_path / "watch" / name).read_bytes() == (ROOT / name).read_bytes()
     said = run(command, "check", "-c", "watch/probes.yaml", folder=tmp_path)
