@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from monitor.alerting.facts import WITHHELD, Facts, capped, clock, in_words, utc
+from monitor.alerting.facts import SETTINGS, WITHHELD, Facts, capped, clock, in_words, utc
 from monitor.core import escalation, incident
 from monitor.core.config import ProbeConfig
 from monitor.core.incident import Incident, Notice, Origin, Page, State
@@ -244,11 +244,12 @@ def vendor_report(item: Incident, vendor: str, facts: Facts) -> str:
 
 
 def _watched(scenario: Scenario, facts: Facts) -> list[ProbeView]:
-    """The probes of what the vendor answers for."""
+    """The probes of what the vendor answers for; our own settings are none of its business."""
     terms = scenario.vendor.when if scenario.vendor and scenario.vendor.when else ()
     terms = terms or tuple(term for rule in scenario.rules for term in rule.terms)
     names = dict.fromkeys(term.name for term in terms if term.kind == "probe")
-    return [facts.probes[name] for name in names if name in facts.probes and facts.probes[name].config.enabled]
+    views = [facts.probes[name] for name in names if name in facts.probes]
+    return [view for view in views if view.config.enabled and view.config.type.name != SETTINGS]
 
 
 def _seen(view: ProbeView, facts: Facts) -> Iterator[str]:

@@ -42,7 +42,6 @@ _KINDS = {
     "reviewed": "Reviewed",
 }
 _UNSAID = frozenset({"told", "found"})  # no milestones; what was found is evidence
-_OF_PEOPLE = frozenset({"note", "fix", "impact", "declared", "update", "identified", "ack", "severity", "resolved"})
 _MARKDOWN = re.compile(r"([\\`*\[\]<])")
 
 _DETECTED = {
@@ -113,7 +112,7 @@ class _Draft:
 
     def line(self, event: Event) -> str:
         """`17:04:10 UTC Fix: restarted Redis (ann)`"""
-        withheld = event.kind in _OF_PEOPLE and event.by != "monitor" and self.facts.redacted(self.incident)
+        withheld = event.by != "monitor" and self.facts.redacted(self.incident)
         text = WITHHELD if withheld else markdown(self.facts.said(event.text))
         by = "" if event.by == "monitor" else f" ({markdown(self.facts.said(event.by, 60))})"
         kind = _KINDS.get(event.kind, event.kind.capitalize())
@@ -138,8 +137,7 @@ class _Draft:
             yield f"Service: {markdown(fill(scenario.service, self.facts.probes))}"
         if incident.customer_impact_at is not None:
             yield f"Customer impact was declared {self.at(incident.customer_impact_at)}"
-        effects = [event for event in self.events if event.kind == "found"]
-        for event in effects[:3]:
+        for event in self.found()[:3]:
             yield f"Measured {self.at(event.at)}: {markdown(self.facts.said(event.text, LONGEST))}"
         if incident.relapses:
             yield f"Relapses: {incident.relapses}"
@@ -147,6 +145,10 @@ class _Draft:
             yield f"Reopened: {incident.opening - 1}"
         for flag in incident.flags:
             yield f"Flag: {markdown(flag)}"
+
+    def found(self) -> list[Event]:
+        """What was measured when things became worse; of a declared incident that is withheld, as in its diagnosis."""
+        return [] if self.facts.redacted(self.incident) else self.of("found")
 
     def ended(self) -> str:
         incident = self.incident
@@ -251,6 +253,9 @@ class _Draft:
 
     def evidence(self) -> Iterator[str]:
         """What failed when things became worse; in each line, the first to fail stands first."""
+        if self.facts.redacted(self.incident):
+            yield WITHHELD
+            return
         for event in self.events:
             if event.kind in {"opened", "severity", "joined", "reopened"} and event.by == "monitor":
                 yield f"{self.at(event.at)} rule: {markdown(self.facts.said(event.text))}"
@@ -283,7 +288,7 @@ class _Draft:
             yield f"No Alertmanager took {len(fell)} of {len(self.pages)} pages in time; the fallback carried them"
         unknown = {
             name
-            for event in self.of("found")
+            for event in self.found()
             for each in event.text.split("; ")
             if (name := each.partition(" unknown")[0]) != each and " unknown, needs " not in each
         }

@@ -169,10 +169,9 @@ def incident(scenario: str = "redis", severity: Severity = P2, **more: Any) -> I
 
 
 def page(level: str = "L1", fired: str = "17:02:10", of: Incident | None = None, **more: Any) -> Page:
-    item = of or incident()
-    made = Page(
-        item.key, item.opening, item.severity, level, due_at=at(fired), fired_at=at(fired), delivered_at=at(fired)
-    )
+    """A page that an Alertmanager has taken at once."""
+    item, fired_at = of or incident(), at(fired)
+    made = Page(item.key, item.opening, item.severity, level, due_at=fired_at, fired_at=fired_at, delivered_at=fired_at)
     return replace(made, **more)
 
 

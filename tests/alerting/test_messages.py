@@ -13,8 +13,8 @@ from monitor.alerting.messages import customer, impact, reminder, status_update,
 from monitor.alerting.pages import page_words, vendor_words
 from monitor.core.calendar import Calendar
 from monitor.core.incident import Ack, Incident, Notice, NoticeKind, Origin, Page, State, Taken
-from monitor.core.runbook import Level, Wording
-from tests.alerting.incidents import BOOK, KEY, P1, P2, P3, PROBES, SECRET, at, facts, incident, page, view
+from monitor.core.runbook import Level, Rule, Vendor, Wording
+from tests.alerting.incidents import BOOK, KEY, P1, P2, P3, PROBES, SECRET, at, facts, incident, page, term, view
 
 TOKYO = Calendar(ZoneInfo("Asia/Tokyo"))
 DECLARED: dict[str, Any] = {"declared_at": at("17:03:00"), "evidence": True}
@@ -129,6 +129,18 @@ def test_the_answer_is_what_is_recorded_and_nothing_else(item: Incident, more: d
 )
 def test_it_says_who_was_paged(pages: tuple[Page, ...], expected: str) -> None:
     assert actions(incident(), *pages, now="18:10:00")[0] == expected
+
+
+def test_a_page_that_nobody_has_taken_is_named_whichever_incident_it_is_of() -> None:
+    lost = [
+        page(delivered_at=None), page("L2", "17:32:10", delivered_at=None, fell_back_at=at("17:33:10")),
+        page(of=incident("whmcs"), delivered_at=None), page(of=incident("bare"), delivered_at=None, ended_at=at("17:20:00")),
+    ]  # fmt: skip
+    assert lines(status_update(incident(), facts(*lost)), "Note: not") == [
+        "Note: not delivered: L1 of redis-20261123-1700 at P2, due 17:02:10 UTC",
+        "Note: not delivered: L1 of whmcs-20261123-1700 at P2, due 17:02:10 UTC",
+        "Note: not delivered: L2 of redis-20261123-1700 at P2, due 17:32:10 UTC, but by the fallback 17:33:10 UTC",
+    ]
 
 
 def test_a_symptom_says_whose() -> None:
@@ -333,6 +345,22 @@ Requests of ours that failed:
 def test_a_network_of_ours_that_is_not_proven_is_not_called_well(egress: Any, expected: str) -> None:
     probes = {"whmcs": DOWN} | ({"egress": egress} if egress else {})
     assert expected in vendor_report(incident("whmcs"), "whmcs", facts(probes=probes)).splitlines()
+
+
+def test_a_vendor_learns_nothing_of_our_settings() -> None:
+    scenario = replace(BOOK.scenarios["whmcs"], vendor=Vendor("whmcs"), rules=(
+        Rule(P2, (term("whmcs"), term("bff-settings"), term("redis")), "any"),
+    ))  # fmt: skip
+    settings = view(
+        "bff-settings", "settings", Level.WARN, "as_expected", details={"AUTH_BLACKLIST_FAIL_CLOSED": "false"}
+    )
+    told = vendor_report(
+        incident("whmcs"), "whmcs",
+        facts(probes={**PROBES, "whmcs": DOWN, "bff-settings": settings}, runbook=replace(BOOK, scenarios={"whmcs": scenario})),
+    )  # fmt: skip
+    assert "redis: fail" in told
+    assert "settings" not in told
+    assert "AUTH_BLACKLIST" not in told
 
 
 def test_the_report_is_on_the_vendors_page_alone() -> None:

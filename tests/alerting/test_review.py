@@ -235,13 +235,23 @@ def test_hostile_words_are_text_and_stay_in_their_line() -> None:
 
 
 def test_details_of_a_declared_incident_are_withheld_and_the_times_are_not() -> None:
-    told = events(*BASE, ("17:10:00", "note", "Hidden-1", "ann"), ("17:11:00", "fix", "Hidden-2", "ann"))
+    told = events(
+        ("17:02:10", "opened", "P1, declared: Hidden-5", "ann"),
+        ("17:02:20", "found", "Hidden-6 warn, matches (40, limit > 30), for 1m"),
+        ("17:02:20", "paged", "L1 On-call engineer at P1"),
+        ("17:05:10", "ack", "Acknowledged at P1, 3m after it opened: Hidden-7", "ann"),
+        ("17:10:00", "note", "Hidden-1", "ann"),
+        ("17:11:00", "fix", "Hidden-2", "ann"),
+        ("17:55:00", "reviewed", "Hidden-8", "ann"),
+    )
     item = incident(
         "security", P1, declared_at=at("17:03:00"), evidence=True, impact="Hidden-3", cause="Hidden-4", **OVER
     )
     text = draft(item, told, page(of=item))
     assert "Hidden" not in text
+    assert "- 17:02:10 UTC Opened: withheld (ann)" in text.splitlines()
     assert "- 17:10:00 UTC Note: withheld (ann)" in text.splitlines()
+    assert "- 17:02:20 UTC Paged: L1 On-call engineer at P1" in text.splitlines()
 
 
 def test_a_long_timeline_is_cut_in_its_middle_and_says_so() -> None:
