@@ -214,6 +214,12 @@ class Console:
         """The page behind the signed link of a page."""
         return self._templates.get_template("ack.html").render(form=form)
 
+    def login(self, *, back: str, trouble: str, name: str, asks_token: bool, token_file: str, refused: bool) -> str:
+        """The form that asks for a name, and for the token. `back` is where it leads, relative to the console."""
+        return self._templates.get_template("login.html").render(
+            back=back, trouble=trouble, name=name, asks_token=asks_token, token_file=token_file, refused=refused
+        )
+
     def missing(self, what: str) -> str:
         """The page for an address that names nothing."""
         return self._templates.get_template("missing.html").render(what=what)

@@ -13,7 +13,7 @@ from email.utils import formatdate
 from ipaddress import ip_address
 from socket import gethostname
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import structlog
 from pydantic import SecretStr
@@ -25,6 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.clock import Clock
 from monitor.core.config import WebConfig
 from monitor.web import Source
+from monitor.web.session import COOKIE, Session, Sessions
 from monitor.web.toolkit import OverloadedError, Toolkit, user_in
 
 log = structlog.get_logger()
@@ -45,7 +46,10 @@ HEADERS = {
 SIGNED = re.compile(r"/incidents/[^/]+/ack|/static/ack\.css|/static/icon\.svg")
 """Addresses that need no login: a signature stands in for it, and what such a page looks like is no secret."""
 
+MOST_FORM_BYTES = 64 * 1024
+
 Endpoint = Callable[[Request], Awaitable[Response]]
+FormEndpoint = Callable[[Request, Session, dict[str, str]], Awaitable[Response]]
 
 
 class Guard:
@@ -57,6 +61,7 @@ class Guard:
         self._token = token.get_secret_value().encode()
         self._toolkit = toolkit
         self._clock = clock
+        self.sessions = Sessions(clock)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -120,13 +125,10 @@ class Guard:
         return guarded
 
     async def _change_refused(self, request: Request) -> Response | None:
-        headers = request.headers
-        if not _same_origin(headers, self._source.snapshot().config.web):
-            return refuse(403, "A page of another site may not change anything here.")
-        if not self._toolkit.current().credentials and not _is_loopback(request.client.host if request.client else ""):
-            return refuse(403, "From another host a change needs basic_auth_users, or client certificates, configured.")
+        if refusal := self.place_refused(request):
+            return refusal
         try:
-            known = await self.knows(headers.get("authorization", ""))
+            known = await self.knows(request.headers.get("authorization", ""))
         except OverloadedError:
             return refuse(503, "Too many logins at once.", {"Retry-After": "1"})
         if known:
@@ -136,6 +138,58 @@ class Guard:
             "A change needs the token: Authorization: Bearer …",
             {"WWW-Authenticate": 'Bearer realm="portal-monitor"'},
         )
+
+    def place_refused(self, request: Request) -> Response | None:
+        """Why nothing may be changed from where the request comes from; None if it may."""
+        if not _same_origin(request.headers, self._source.snapshot().config.web):
+            return refuse(403, "A page of another site may not change anything here.")
+        if not self._toolkit.current().credentials and not _is_loopback(request.client.host if request.client else ""):
+            return refuse(403, "From another host a change needs basic_auth_users, or client certificates, configured.")
+        return None
+
+    # --- the console --------------------------------------------------------------------------------------------------
+
+    @property
+    def has_users(self) -> bool:
+        """Whether whoever reads has logged in by name and password already."""
+        return bool(self._toolkit.current().users)
+
+    def session(self, request: Request) -> Session | None:
+        """Who is at the console, if they logged in."""
+        return self.sessions.of(request.cookies.get(COOKIE, ""))
+
+    def may_log_in(self, request: Request, token: str) -> bool:
+        """Whether somebody may begin a session: by the token; a user of the web file has proved it already."""
+        if self.has_users:  # who comes here was let through by `_refusal`
+            return True
+        return hmac.compare_digest(token.strip().encode(), self._token)
+
+    def form(self, endpoint: FormEndpoint) -> Endpoint:
+        """An endpoint of the console's forms: for a session, from our own page, with what our page put into the form."""
+
+        async def guarded(request: Request) -> Response:
+            if refusal := self.place_refused(request):
+                return refusal
+            session = self.session(request)
+            if session is None:
+                return refuse(401, "Log in first: the session is over.")
+            fields = await read_form(request)
+            if not self.sessions.fits(session, fields.pop("csrf", "")):
+                return refuse(403, "This form is not of your session: load the page again.")
+            return await endpoint(request, session, fields)
+
+        return guarded
+
+
+async def read_form(request: Request) -> dict[str, str]:
+    """The fields of a form, the last of each name; nothing of a body that is too large."""
+    body = bytearray()
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MOST_FORM_BYTES:
+            return {}
+    pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50, encoding="utf-8")
+    return dict(pairs)
 
 
 def user_of(request: Request) -> str:
