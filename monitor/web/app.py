@@ -16,15 +16,16 @@ from starlette.types import ASGIApp
 
 from monitor.alerting import links
 from monitor.clock import Clock
-from monitor.core.incident import Incident
 from monitor.core.snapshot import Snapshot
 from monitor.metrics import negotiate, render
+from monitor.store import StoreError
 from monitor.web import Source
 from monitor.web.acknowledge import Acknowledging
 from monitor.web.api import probe_json, probes_json, status_json
 from monitor.web.chronicle import history_json, runs_json
 from monitor.web.console import STATIC, Console, static
 from monitor.web.desk import Desk, as_json
+from monitor.web.door import Door
 from monitor.web.guard import Endpoint, Guard, refuse
 from monitor.web.live import FullError, Live
 from monitor.web.openapi import openapi
@@ -39,7 +40,8 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
     """The application. `live` is the caller's to run and to close."""
     app = Starlette(exception_handlers={HTTPException: _refused, Exception: _refused})
     guard = Guard(app, source, token, toolkit, clock)
-    pages, desk, acknowledging = _Pages(source, live, console), Desk(source), Acknowledging(source, console)
+    desk, door, acknowledging = Desk(source), Door(source, console, guard), Acknowledging(source, console)
+    pages = _Pages(source, live, console, desk, guard)
     reads: dict[str, Endpoint] = {
         "/metrics": _Scrapes(source).metrics,
         "/-/healthy": pages.healthy,
@@ -64,6 +66,16 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
         Route(path, guard.change(endpoint), methods=[method]) for (method, path), endpoint in changes.items()
     )
     app.router.routes.append(Route(links.PATH, guard.signed(acknowledging.act), methods=["POST"]))
+
+    app.router.routes.extend(
+        [
+            Route("/login", door.form, methods=["GET", "HEAD"]),
+            Route("/login", door.enter, methods=["POST"]),
+            Route("/logout", guard.form(door.leave), methods=["POST"]),
+            Route("/session", door.session, methods=["GET", "HEAD"]),
+            Route("/act/{key}/{verb}", guard.form(desk.act_by_form), methods=["POST"]),
+        ]
+    )
     return guard
 
 
@@ -96,10 +108,12 @@ class _Scrapes:
 class _Pages:
     """Everything else."""
 
-    def __init__(self, source: Source, live: Live, console: Console) -> None:
+    def __init__(self, source: Source, live: Live, console: Console, desk: Desk, guard: Guard) -> None:
         self._source = source
         self._live = live
         self._console = console
+        self._desk = desk
+        self._guard = guard
         self._reloading = asyncio.Lock()
 
     async def healthy(self, _: Request) -> Response:
@@ -117,7 +131,7 @@ class _Pages:
         return as_json({"ok": report.ok, **asdict(report)}, 200 if report.ok else 500)
 
     async def console(self, request: Request) -> Response:
-        return await _page(request, await self._live.page())
+        return await _page(request, await self._live.page(self._guard.visitor(request)))
 
     async def events(self, request: Request) -> Response:
         has = request.headers.get("last-event-id") or request.query_params.get("has", "")
@@ -135,14 +149,20 @@ class _Pages:
         chosen = request.query_params.get("range", "1h")
         chosen = chosen if chosen in RANGES else "1h"
         buckets = await self._source.history(name, snapshot.at - RANGES[chosen])
-        return await _page(request, await asyncio.to_thread(self._console.probe, snapshot, view, buckets, chosen))
+        visitor = self._guard.visitor(request)
+        html = await asyncio.to_thread(self._console.probe, snapshot, view, buckets, chosen, visitor)
+        return await _page(request, html)
 
     async def incident(self, request: Request) -> Response:
         snapshot = self._source.snapshot()
-        incident = _incident(request, snapshot)
-        if incident is None:
-            return await _page(request, self._console.missing("such incident, or it is long over"), 404)
-        return await _page(request, await asyncio.to_thread(self._console.incident, snapshot, incident))
+        try:
+            told = await self._desk.told(request.path_params["key"], snapshot)
+        except StoreError as error:
+            return refuse(503, str(error))
+        if told is None:
+            return await _page(request, self._console.missing("such incident"), 404)
+        shown, visitor = await self._live.shown(), self._guard.visitor(request)
+        return await _page(request, await asyncio.to_thread(self._console.incident, snapshot, told, shown.id, visitor))
 
     async def static(self, request: Request) -> Response:
         name = request.path_params["name"]
@@ -184,11 +204,6 @@ class _Pages:
 
     async def openapi(self, _: Request) -> Response:
         return as_json(openapi(self._source.snapshot().monitor.version))
-
-
-def _incident(request: Request, snapshot: Snapshot) -> Incident | None:
-    key = request.path_params["key"]
-    return next((incident for incident in snapshot.incidents if incident.key == key), None)
 
 
 async def _page(request: Request, html: str, status: int = 200) -> Response:

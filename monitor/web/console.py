@@ -19,16 +19,18 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from monitor.core.condition import Condition
+from monitor.core.explanation import Deadlines, coming, deadlines, pages_of
 from monitor.core.history import DURATION, MINUTE, Bucket
-from monitor.core.incident import Incident, Page
+from monitor.core.incident import Event, Incident, Page
 from monitor.core.probe import is_secret, is_secret_url
 from monitor.core.quantity import format_duration
-from monitor.core.runbook import Level
+from monitor.core.runbook import Level, Step
 from monitor.core.snapshot import ProbeView, Snapshot
 from monitor.core.wording import fill
 from monitor.core.words import advice, clean, iso, label, measured, quantity
 from monitor.web.chart import Chart, Frame, Strip, chart, strip
 from monitor.web.past import past_view, run_rows
+from monitor.web.session import Visitor
 from monitor.web.words import State, impact, overall, system_of, title
 
 if TYPE_CHECKING:
@@ -50,6 +52,10 @@ _WORST_FIRST = {"fail": 0, "warn": 1, "ok": 2, "unknown": 3}
 HOUR_SECONDS = 3600.0
 GAUGES_SHOWN = 2  # in a row of the console, beside all that are beyond a limit
 _UNJUDGED_SHOWN = 3  # measurements shown of a probe that has no limits
+
+PLANNED_SECONDS = 7 * 86400.0  # how far ahead planned maintenance is shown
+NOBODY = Visitor()
+_NO_CSRF = 'name="csrf" value=""'  # no text from outside can say this: its quotes are escaped
 
 Pieces = Mapping[str, str]
 """HTML by the id of its element."""
@@ -128,6 +134,37 @@ class Link:
 
 
 @dataclass(frozen=True, slots=True)
+class StepRow:
+    """A step of the playbook, and what it looks at as it is now."""
+
+    do: str
+    value: str = ""
+    level: str = ""
+    remind: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A probe that the incident's scenario speaks of, as it is now."""
+
+    probe: str
+    level: str
+    said: str
+
+
+@dataclass(frozen=True, slots=True)
+class WindowRow:
+    """Maintenance that is on, or planned."""
+
+    of: tuple[str, ...]
+    starts_at: float
+    ends_at: float
+    reason: str
+    by: str
+    on: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Card:
     """One incident."""
 
@@ -140,9 +177,33 @@ class Card:
     parent: str
     why: tuple[tuple[str, str], ...]  # a term of the rule and the probe it speaks of, if there is one
     pages: tuple[Page, ...]
-    steps: tuple[str, ...]
+    steps: tuple[StepRow, ...]
     diagnosis: tuple[str, ...]
     links: tuple[Link, ...]
+    deadlines: Deadlines
+    findings: tuple[Finding, ...]
+    declares: str  # what a person may declare of it; "" if nothing (any more)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """Something that can be said of an incident, ready to paste; without a text, why there is none."""
+
+    id: str
+    title: str
+    text: str | None
+    why_not: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """One incident with its whole history: pages and events are its own. `trouble`: why the events are missing."""
+
+    incident: Incident
+    pages: tuple[Page, ...]
+    events: tuple[Event, ...] = ()
+    messages: tuple[Message, ...] = ()
+    trouble: str = ""
 
 
 class Console:
@@ -169,6 +230,7 @@ class Console:
                     *((_row_id(view.config.name), self._rows[view.config.name][1]) for view in group.views),
                 ]
             },
+            "maintenance": self._piece("maintenance", tuple(windows(snapshot))),
             "unknown": self._piece("unknown", unknowns(snapshot)),
             "logs": self._piece("logs", tuple(log_sights(snapshot))),
             "monitor": self._piece("monitor", snapshot),
@@ -183,18 +245,32 @@ class Console:
     def _piece(self, macro: str, *arguments: object) -> str:
         return str(getattr(self._macros, macro)(*arguments))
 
-    def page(self, snapshot: Snapshot, pieces: Pieces, shown: str = "") -> str:
+    def page(self, snapshot: Snapshot, pieces: Pieces, shown: str = "", visitor: Visitor = NOBODY) -> str:
         """The whole console; `shown` is what it says it has when it asks for what changed."""
         # The pieces are HTML already, escaped by the templates that made them.
         safe = {name: Markup(html) for name, html in pieces.items()}  # noqa: S704
-        state = overall(snapshot)
-        return self._templates.get_template("console.html").render(
-            snapshot=snapshot, state=state, pieces=safe, groups=order(pieces), shown=shown
+        return self._render(
+            "console.html",
+            visitor,
+            snapshot=snapshot,
+            state=overall(snapshot),
+            pieces=safe,
+            groups=order(pieces),
+            shown=shown,
         )
 
-    def probe(self, snapshot: Snapshot, view: ProbeView, buckets: Sequence[Bucket] = (), chosen: str = "1h") -> str:
+    def probe(
+        self,
+        snapshot: Snapshot,
+        view: ProbeView,
+        buckets: Sequence[Bucket] = (),
+        chosen: str = "1h",
+        visitor: Visitor = NOBODY,
+    ) -> str:
         """The page of one probe: its history over `chosen`, its runs with their phases, how it is configured."""
-        return self._templates.get_template("probe.html").render(
+        return self._render(
+            "probe.html",
+            visitor,
             snapshot=snapshot,
             view=view,
             row=row(view, snapshot.config.secrets),
@@ -205,10 +281,25 @@ class Console:
             details=_details(view, snapshot),
         )
 
-    def incident(self, snapshot: Snapshot, incident: Incident) -> str:
-        """The page of one incident: its card, which the links of pages lead to."""
-        card = _card(incident, snapshot)
-        return self._templates.get_template("incident.html").render(snapshot=snapshot, card=card)
+    def incident(self, snapshot: Snapshot, told: Told, shown: str = "", visitor: Visitor = NOBODY) -> str:
+        """The page of one incident: its card, what comes next, its timeline, what can be said of it."""
+        card = _card(told.incident, snapshot, told.pages)
+        return self._render(
+            "incident.html",
+            visitor,
+            snapshot=snapshot,
+            card=card,
+            coming=coming(told.incident, card.deadlines),
+            events=tuple(reversed(told.events)),
+            messages=told.messages,
+            trouble=told.trouble,
+            shown=shown,
+        )
+
+    def _render(self, template: str, visitor: Visitor = NOBODY, **values: object) -> str:
+        html = self._templates.get_template(template).render(visitor=visitor, **values)
+        # Pieces are made for everybody; what lets this visitor act is put into the forms here.
+        return html.replace(_NO_CSRF, f'name="csrf" value="{visitor.csrf}"') if visitor.csrf else html
 
     def acknowledge(self, form: Form) -> str:
         """The page behind the signed link of a page."""
@@ -216,13 +307,19 @@ class Console:
 
     def login(self, *, back: str, trouble: str, name: str, asks_token: bool, token_file: str, refused: bool) -> str:
         """The form that asks for a name, and for the token. `back` is where it leads, relative to the console."""
-        return self._templates.get_template("login.html").render(
-            back=back, trouble=trouble, name=name, asks_token=asks_token, token_file=token_file, refused=refused
+        return self._render(
+            "login.html",
+            back=back,
+            trouble=trouble,
+            name=name,
+            asks_token=asks_token,
+            token_file=token_file,
+            refused=refused,
         )
 
     def missing(self, what: str) -> str:
         """The page for an address that names nothing."""
-        return self._templates.get_template("missing.html").render(what=what)
+        return self._render("missing.html", what=what)
 
 
 @cache
@@ -468,10 +565,12 @@ def _cards(snapshot: Snapshot) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
     return tuple(opened), tuple(card for card in cards if not card.incident.open)
 
 
-def _card(incident: Incident, snapshot: Snapshot) -> Card:
+def _card(incident: Incident, snapshot: Snapshot, pages: Sequence[Page] | None = None) -> Card:
     scenario = snapshot.runbook.scenarios.get(incident.scenario)
     severity = snapshot.runbook.severities.get(incident.severity)
     parent = snapshot.runbook.scenarios.get(incident.parent or "")
+    told = pages_of(incident, snapshot) if pages is None else pages
+    declared = scenario.declared if scenario and incident.declared_at is None else None
     return Card(
         incident=incident,
         title=title(incident, snapshot),
@@ -481,11 +580,62 @@ def _card(incident: Incident, snapshot: Snapshot) -> Card:
         respond=format_duration(severity.respond) if severity else "",
         parent=fill(parent.title, snapshot.probes) if parent else incident.parent or "",
         why=tuple((term, _probe_of(term, snapshot)) for term in incident.why),
-        pages=tuple(page for page in snapshot.pages if page.incident == incident.key),
-        steps=tuple(fill(step.do, snapshot.probes) for step in scenario.steps) if scenario else (),
+        pages=tuple(told),
+        steps=tuple(_step(step, snapshot) for step in scenario.steps) if scenario else (),
         diagnosis=tuple(fill(line, snapshot.probes) for line in scenario.diagnosis) if scenario else (),
-        links=tuple(_link(link) for link in scenario.links) if scenario else (),
+        links=tuple(_link(link) for link in dict.fromkeys((*incident.links, *scenario.links))) if scenario else (),
+        deadlines=deadlines(incident, told, snapshot),
+        findings=tuple(_findings(incident, snapshot)) if incident.open else (),
+        declares=incident.scenario if declared else "",
     )
+
+
+def _step(step: Step, snapshot: Snapshot) -> StepRow:
+    """A step with the live value of what it looks at."""
+    name, _, measurement = (step.show or "").partition(".")
+    do = fill(step.do, snapshot.probes)
+    if name == "bff_env":
+        views = [view for view in snapshot.probes.values() if view.config.type.name == "settings" and view.result]
+        found = [
+            view.result.details[measurement] for view in views if view.result and measurement in view.result.details
+        ]
+        return StepRow(do, clean(found[0], snapshot.config.secrets) if found else "", remind=step.remind)
+    view = snapshot.probes.get(name)
+    if view is None:
+        return StepRow(do, remind=step.remind)
+    if not measurement:
+        said = f"{view.level}" + (f", {view.reason}" if view.reason else "")
+        return StepRow(do, said, str(view.level), step.remind)
+    value = view.result.measurements.get(measurement) if view.result else None
+    if value is None:
+        return StepRow(do, "not measured", "unknown", step.remind)
+    parts = value if isinstance(value, Mapping) else {"": value}
+    told = ", ".join(f"{clean(part)} {quantity(measurement, number)}".strip() for part, number in parts.items())
+    return StepRow(do, told, str(view.level), step.remind)
+
+
+def _findings(incident: Incident, snapshot: Snapshot) -> Iterator[Finding]:
+    """Every probe of the scenario that is not ok, and those that are, in few words."""
+    scenario = snapshot.runbook.scenarios.get(incident.scenario)
+    terms = [term for rule in scenario.rules for term in rule.terms if term.kind == "probe"] if scenario else []
+    names = dict.fromkeys([*(_probe_of(term, snapshot) for term in incident.why), *(term.name for term in terms)])
+    views = [
+        snapshot.probes[name] for name in names if name in snapshot.probes and snapshot.probes[name].config.enabled
+    ]
+    for view in sorted(views, key=_rank):
+        worst = next(iter(_gauges(view)), None)
+        said = advice(view) or (f"{worst.name} {worst.value}" if worst else "")
+        yield Finding(view.config.name, str(view.level), said)
+
+
+def windows(snapshot: Snapshot) -> Iterator[WindowRow]:
+    """Maintenance that is on, and what is planned next."""
+    for window in snapshot.windows:
+        yield WindowRow(window.of, window.starts_at, window.ends_at, window.reason, window.by, on=True)
+    for plan in snapshot.config.maintenance:
+        window_ = plan.next_window(snapshot.at)
+        if window_ is not None and window_.starts_at - snapshot.at < PLANNED_SECONDS:
+            yield WindowRow(window_.of, window_.starts_at, window_.ends_at, window_.reason, window_.by, on=False)
 
 
 def _probe_of(term: str, snapshot: Snapshot) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from functools import wraps
 from typing import Any
 from urllib.parse import quote
 
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import RedirectResponse, Response
 
 from monitor.alerting.facts import Facts
 from monitor.alerting.messages import customer, status_update, vendor_report
@@ -19,12 +19,13 @@ from monitor.core import request as asked
 from monitor.core.action import VERBS, Refused
 from monitor.core.condition import did_you_mean
 from monitor.core.explanation import explain, pages_of
-from monitor.core.incident import Incident
+from monitor.core.incident import Event, Incident, Page
 from monitor.core.report import Row, csv_text, rows
 from monitor.core.request import BadRequest
 from monitor.core.snapshot import Snapshot
 from monitor.store import Record, StoreError
 from monitor.web import Incidents
+from monitor.web.console import Message, Told
 from monitor.web.guard import Endpoint, refuse, user_of
 from monitor.web.incidents import (
     IncidentDetailJson,
@@ -36,9 +37,18 @@ from monitor.web.incidents import (
     report_json,
     window_json,
 )
+from monitor.web.session import Session
 
 MOST_BYTES = 64 * 1024
 """Of a request's body."""
+
+
+_TICKS = frozenset({"fix", "customers"})
+_DONE = {
+    "ack": "Acknowledged.", "note": "Noted.", "identify": "Identified.", "resolve": "Resolved.",
+    "severity": "The severity is set.", "impact": "The impact is saved.", "declare": "Declared.",
+    "update": "The update is sent.", "review": "The review is recorded.",
+}  # fmt: skip
 
 
 class _Missing(Exception):
@@ -60,6 +70,21 @@ def _answers(endpoint: Callable[[Any, Request], Awaitable[Response]]) -> Callabl
             return refuse(409, str(error))
         except StoreError as error:
             return refuse(503, str(error))
+
+    return answered
+
+
+def _answers_form(
+    endpoint: Callable[[Any, Request, Session, dict[str, str]], Awaitable[Response]],
+) -> Callable[[Any, Request, Session, dict[str, str]], Awaitable[Response]]:
+    """The same for a form."""
+
+    @wraps(endpoint)
+    async def answered(self: Any, request: Request, session: Session, fields: dict[str, str]) -> Response:
+        async def call(_: Any, request: Request) -> Response:
+            return await endpoint(self, request, session, fields)
+
+        return await _answers(call)(self, request)
 
     return answered
 
@@ -208,6 +233,37 @@ class Desk:
     async def end_maintenance(self, request: Request) -> Response:
         return as_json(window_json(await self._source.end_maintenance(request.path_params["key"])))
 
+    @_answers_form
+    async def act_by_form(self, request: Request, session: Session, fields: dict[str, str]) -> Response:
+        """A verb of the console's forms, by whoever is logged in."""
+        key, verb = request.path_params["key"], request.path_params["verb"]
+        if verb not in VERBS:
+            raise _Missing(f'There is no verb "{verb}"{did_you_mean(verb, VERBS)}')
+        given = {name: True if name in _TICKS else text for name, text in fields.items() if text.strip()}
+        wanted = asked.action(verb, given, self._source.snapshot().config.secrets)
+        incident, _ = await self._find(key, self._source.snapshot())
+        became = await self._source.act(incident.key, wanted, session.name)
+        if "application/json" in request.headers.get("accept", ""):
+            return as_json({"said": f"{_DONE[verb]} {became.key} is {became.state} at {became.severity}."})
+        return RedirectResponse(f"../../incidents/{quote(key)}", 303)
+
+    async def told(self, key: str, snapshot: Snapshot) -> Told | None:
+        """One incident with its whole history, for its page; None if there is none. StoreError if it cannot be read."""
+        try:
+            incident, record = await self._find(key, snapshot)
+        except _Missing:
+            return None
+        trouble, at_hand = "", record is None
+        if at_hand:
+            try:
+                record = await asyncio.to_thread(self._source.record, key)
+            except StoreError as error:  # what is at hand is told all the same
+                trouble = str(error)
+        pages = pages_of(incident, snapshot) if at_hand or record is None else record.pages
+        events = record.events if record else ()
+        said = await asyncio.to_thread(messages_of, incident, snapshot, pages, events)
+        return Told(incident, tuple(pages), tuple(events), tuple(said), trouble)
+
     async def _given(self, request: Request) -> tuple[dict[str, Any], str, frozenset[str]]:
         """The fields of the body, who asks, and the secrets that no text may hold."""
         given = asked.parse(await read_body(request))
@@ -264,6 +320,17 @@ def _messages(incident: Incident, facts: Facts) -> MessagesJson:
         "vendor": vendor.name if vendor else None,
         "vendor_report": report or None,
     }
+
+
+def messages_of(
+    incident: Incident, snapshot: Snapshot, pages: Iterable[Page], _events: Iterable[Event]
+) -> Iterator[Message]:
+    """What can be said of an incident now, ready to paste."""
+    facts = Facts(
+        snapshot.runbook, snapshot.probes, snapshot.config, snapshot.at, tuple(pages), snapshot.monitor.store_error,
+        recorded=snapshot.recorded,
+    )  # fmt: skip
+    yield Message("update", "Status update", status_update(incident, facts))
 
 
 async def read_body(request: Request) -> bytes:

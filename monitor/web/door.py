@@ -39,7 +39,7 @@ class Door:
         name, back = name_of(fields.get("name", "")), fields.get("next", "")
         if not name:
             return self._form(request, back, "Write your name: it stands beside everything you do.", 400)
-        if not self._guard.may_log_in(request, fields.get("token", "")):
+        if not self._guard.may_log_in(fields.get("token", "")):
             log.warning("login_refused", name=name, client=request.client.host if request.client else "")
             return self._form(request, back, "That is not the token of this run.", 403, name)
         user = user_in(request.headers.get("authorization", "")) if self._guard.has_users else ""
@@ -67,7 +67,7 @@ class Door:
         return JSONResponse({"name": session.name, "csrf": self._guard.sessions.csrf(session)})
 
     def _form(self, request: Request, back: str, trouble: str = "", status: int = 200, name: str = "") -> Response:
-        refused = self._guard.place_refused(request) is not None
+        refused = self._guard.host_refused(request) is not None
         user = user_in(request.headers.get("authorization", "")) if self._guard.has_users else ""
         page = self._console.login(
             back=back if _OURS.fullmatch(back) else "",

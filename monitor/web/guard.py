@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.clock import Clock
 from monitor.core.config import WebConfig
 from monitor.web import Source
-from monitor.web.session import COOKIE, Session, Sessions
+from monitor.web.session import COOKIE, Session, Sessions, Visitor
 from monitor.web.toolkit import OverloadedError, Toolkit, user_in
 
 log = structlog.get_logger()
@@ -143,6 +143,10 @@ class Guard:
         """Why nothing may be changed from where the request comes from; None if it may."""
         if not _same_origin(request.headers, self._source.snapshot().config.web):
             return refuse(403, "A page of another site may not change anything here.")
+        return self.host_refused(request)
+
+    def host_refused(self, request: Request) -> Response | None:
+        """Why nothing may be changed from this host; None if it may."""
         if not self._toolkit.current().credentials and not _is_loopback(request.client.host if request.client else ""):
             return refuse(403, "From another host a change needs basic_auth_users, or client certificates, configured.")
         return None
@@ -158,7 +162,12 @@ class Guard:
         """Who is at the console, if they logged in."""
         return self.sessions.of(request.cookies.get(COOKIE, ""))
 
-    def may_log_in(self, request: Request, token: str) -> bool:
+    def visitor(self, request: Request) -> Visitor:
+        """The same, as a page needs it."""
+        session = self.session(request)
+        return Visitor(session.name, self.sessions.csrf(session)) if session else Visitor()
+
+    def may_log_in(self, token: str) -> bool:
         """Whether somebody may begin a session: by the token; a user of the web file has proved it already."""
         if self.has_users:  # who comes here was let through by `_refusal`
             return True

@@ -13,6 +13,7 @@ from monitor.clock import Clock
 from monitor.core.snapshot import Snapshot
 from monitor.web import Source
 from monitor.web.console import Console, Pieces, order, title_of
+from monitor.web.session import Visitor
 from monitor.web.words import overall
 
 PAUSE_SECONDS = 1.0
@@ -89,10 +90,10 @@ class Live:
         while len(self._kept) > KEPT:
             self._kept.popitem(last=False)
 
-    async def page(self) -> str:
-        """The whole console as HTML."""
+    async def page(self, visitor: Visitor) -> str:
+        """The whole console as HTML, for one visitor."""
         shown = await self.shown()
-        return await asyncio.to_thread(self._console.page, shown.snapshot, shown.pieces, shown.id)
+        return await asyncio.to_thread(self._console.page, shown.snapshot, shown.pieces, shown.id, visitor)
 
     def subscribe(self, has: str = "") -> AsyncIterator[bytes]:
         """A stream of server-sent events, for a console that `has` this. Raises FullError when too many look already."""

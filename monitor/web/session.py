@@ -30,6 +30,14 @@ class Session:
     id: str
 
 
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """Who looks at a page, and what its forms must carry; both are "" of somebody who did not log in."""
+
+    name: str = ""
+    csrf: str = ""
+
+
 class Sessions:
     """Makes and reads cookies. What ended is remembered until it would have ended by itself."""
 

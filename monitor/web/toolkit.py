@@ -269,11 +269,6 @@ def _basic(authorization: str) -> tuple[str | None, bytes]:
         return None, b""
 
 
-def user_in(authorization: str) -> str:
-    """The name that a `Basic` header gives; "" for any other. Whether it is right is not said by it."""
-    return _basic(authorization)[0] or ""
-
-
 def _stat(name: str) -> tuple[int, int, int] | None:
     try:
         found = Path(name).stat()

@@ -129,7 +129,7 @@
       const main = document.getElementById("main");
       if (!main.querySelector("textarea:focus, input:focus")) main.innerHTML = fresh.getElementById("main").innerHTML;
     } else {
-      ids(fresh).forEach((id) => replace(id, fresh.getElementById(id).outerHTML));
+      ids(fresh).forEach((id) => { if (id !== "said") replace(id, fresh.getElementById(id).outerHTML); });
     }
     admit(document);
     tick();
@@ -200,7 +200,7 @@
       if (details) details.open = false;
       if (said) said.textContent = "";
       say(told.said);
-      await refresh();
+      if (body.dataset.refresh) await refresh();
     } catch (error) {
       if (said) said.textContent = error.message;
     } finally {
