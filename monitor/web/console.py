@@ -18,6 +18,8 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from monitor.alerting.diagnosis import shown
+from monitor.alerting.facts import Facts
 from monitor.core.condition import Condition
 from monitor.core.explanation import Deadlines, coming, deadlines, pages_of
 from monitor.core.history import DURATION, MINUTE, Bucket
@@ -180,6 +182,7 @@ class Card:
     steps: tuple[StepRow, ...]
     diagnosis: tuple[str, ...]
     links: tuple[Link, ...]
+    flags: tuple[str, ...]  # what must not be overlooked
     deadlines: Deadlines
     findings: tuple[Finding, ...]
     declares: str  # what a person may declare of it; "" if nothing (any more)
@@ -571,6 +574,7 @@ def _card(incident: Incident, snapshot: Snapshot, pages: Sequence[Page] | None =
     parent = snapshot.runbook.scenarios.get(incident.parent or "")
     told = pages_of(incident, snapshot) if pages is None else pages
     declared = scenario.declared if scenario and incident.declared_at is None else None
+    facts = facts_of(snapshot, told)
     return Card(
         incident=incident,
         title=title(incident, snapshot),
@@ -581,37 +585,21 @@ def _card(incident: Incident, snapshot: Snapshot, pages: Sequence[Page] | None =
         parent=fill(parent.title, snapshot.probes) if parent else incident.parent or "",
         why=tuple((term, _probe_of(term, snapshot)) for term in incident.why),
         pages=tuple(told),
-        steps=tuple(_step(step, snapshot) for step in scenario.steps) if scenario else (),
+        steps=tuple(_step(step, snapshot, facts) for step in scenario.steps) if scenario else (),
         diagnosis=tuple(fill(line, snapshot.probes) for line in scenario.diagnosis) if scenario else (),
-        links=tuple(_link(link) for link in dict.fromkeys((*incident.links, *scenario.links))) if scenario else (),
+        links=tuple(map(_link, facts.links(incident))),
+        flags=tuple(facts.flags(incident)),
         deadlines=deadlines(incident, told, snapshot),
         findings=tuple(_findings(incident, snapshot)) if incident.open else (),
         declares=incident.scenario if declared else "",
     )
 
 
-def _step(step: Step, snapshot: Snapshot) -> StepRow:
+def _step(step: Step, snapshot: Snapshot, facts: Facts) -> StepRow:
     """A step with the live value of what it looks at."""
-    name, _, measurement = (step.show or "").partition(".")
-    do = fill(step.do, snapshot.probes)
-    if name == "bff_env":
-        views = [view for view in snapshot.probes.values() if view.config.type.name == "settings" and view.result]
-        found = [
-            view.result.details[measurement] for view in views if view.result and measurement in view.result.details
-        ]
-        return StepRow(do, clean(found[0], snapshot.config.secrets) if found else "", remind=step.remind)
-    view = snapshot.probes.get(name)
-    if view is None:
-        return StepRow(do, remind=step.remind)
-    if not measurement:
-        said = f"{view.level}" + (f", {view.reason}" if view.reason else "")
-        return StepRow(do, said, str(view.level), step.remind)
-    value = view.result.measurements.get(measurement) if view.result else None
-    if value is None:
-        return StepRow(do, "not measured", "unknown", step.remind)
-    parts = value if isinstance(value, Mapping) else {"": value}
-    told = ", ".join(f"{clean(part)} {quantity(measurement, number)}".strip() for part, number in parts.items())
-    return StepRow(do, told, str(view.level), step.remind)
+    view = snapshot.probes.get((step.show or "").partition(".")[0])
+    level = str(view.level) if view and view.config.enabled else ""
+    return StepRow(fill(step.do, snapshot.probes), shown(step, facts), level, step.remind)
 
 
 def _findings(incident: Incident, snapshot: Snapshot) -> Iterator[Finding]:
@@ -626,6 +614,19 @@ def _findings(incident: Incident, snapshot: Snapshot) -> Iterator[Finding]:
         worst = next(iter(_gauges(view)), None)
         said = advice(view) or (f"{worst.name} {worst.value}" if worst else "")
         yield Finding(view.config.name, str(view.level), said)
+
+
+def facts_of(snapshot: Snapshot, pages: Sequence[Page]) -> Facts:
+    """What the texts of an incident are made from; `pages` are its own."""
+    return Facts(
+        snapshot.runbook,
+        snapshot.probes,
+        snapshot.config,
+        snapshot.at,
+        pages,
+        snapshot.monitor.store_error,
+        recorded=snapshot.recorded,
+    )
 
 
 def windows(snapshot: Snapshot) -> Iterator[WindowRow]:

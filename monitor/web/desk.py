@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Awaitable, Callable, Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any
 from urllib.parse import quote
@@ -25,7 +25,7 @@ from monitor.core.request import BadRequest
 from monitor.core.snapshot import Snapshot
 from monitor.store import Record, StoreError
 from monitor.web import Incidents
-from monitor.web.console import Message, Told
+from monitor.web.console import Message, Told, facts_of
 from monitor.web.guard import Endpoint, refuse, user_of
 from monitor.web.incidents import (
     IncidentDetailJson,
@@ -261,8 +261,9 @@ class Desk:
                 trouble = str(error)
         pages = pages_of(incident, snapshot) if at_hand or record is None else record.pages
         events = record.events if record else ()
-        said = await asyncio.to_thread(messages_of, incident, snapshot, pages, events)
-        return Told(incident, tuple(pages), tuple(events), tuple(said), trouble)
+        others = [item for item in snapshot.incidents if item.scenario == incident.scenario and item.key != key]
+        said = await asyncio.to_thread(lambda: tuple(messages_of(incident, snapshot, pages, events, others)))
+        return Told(incident, tuple(pages), tuple(events), said, trouble)
 
     async def _given(self, request: Request) -> tuple[dict[str, Any], str, frozenset[str]]:
         """The fields of the body, who asks, and the secrets that no text may hold."""
@@ -323,14 +324,26 @@ def _messages(incident: Incident, facts: Facts) -> MessagesJson:
 
 
 def messages_of(
-    incident: Incident, snapshot: Snapshot, pages: Iterable[Page], _events: Iterable[Event]
+    incident: Incident,
+    snapshot: Snapshot,
+    pages: Sequence[Page],
+    events: Sequence[Event],
+    others: Sequence[Incident],
 ) -> Iterator[Message]:
-    """What can be said of an incident now, ready to paste."""
-    facts = Facts(
-        snapshot.runbook, snapshot.probes, snapshot.config, snapshot.at, tuple(pages), snapshot.monitor.store_error,
-        recorded=snapshot.recorded,
-    )  # fmt: skip
+    """What can be said of an incident now, ready to paste; of one that is over, the draft of its review first."""
+    facts = facts_of(snapshot, pages)
+    scenario = snapshot.runbook.scenarios.get(incident.scenario)
+    if not incident.open:
+        yield Message("review", "Draft of the post-incident review", review(incident, events, pages, others, facts))
     yield Message("update", "Status update", status_update(incident, facts))
+    if incident.open and incident.severity in snapshot.runbook.severities:
+        draft = customer(incident, facts)
+        why_not = f"Nothing to send: {draft.reason}." if draft.text is None else ""
+        yield Message("customer", "For customers: a draft, sent by nobody", draft.text, why_not)
+    if incident.open and scenario is not None and scenario.vendor is not None:
+        report = vendor_report(incident, scenario.vendor.name, facts)
+        if report:
+            yield Message("vendor", f"For {scenario.vendor.name}: what the vendor needs to know", report)
 
 
 async def read_body(request: Request) -> bytes:

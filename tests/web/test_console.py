@@ -359,7 +359,7 @@ async def test_only_what_changed_is_sent(site: Site) -> None:
         assert name == "pieces"
         assert first["title"] == "✕ P2: Redis connection failures (1 symptom)."
         systems = {f"system-{name}" for name in ("redis", "bff", "salesforce", "whmcs", "network")}
-        others = {"state", "incidents", "logs", "unknown", "monitor", *systems}
+        others = {"state", "incidents", "maintenance", "logs", "unknown", "monitor", *systems}
         assert set(first["pieces"]) == others | {f"probe-{name}" for name in portal.CONFIGS}
         before = site.source.now
         slower = portal.ran(portal.CONFIGS["egress"], measurements={"connect_seconds": 0.5})
