@@ -11,7 +11,7 @@ from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.routing import Route
+from starlette.routing import Match, Route
 from starlette.types import ASGIApp
 
 from monitor.alerting import links
@@ -222,10 +222,18 @@ def _takes_gzip(request: Request) -> bool:
     return False
 
 
-async def _refused(_: Request, error: Exception) -> Response:
+async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 500:
         return refuse(500, "The monitor made a mistake; its log says more.")
     said = {404: "There is nothing at this address.", 405: "This address does not take that method."}
-    headers = getattr(error, "headers", None)
+    headers = dict(getattr(error, "headers", None) or {})
+    if status == 405:  # one address has several routes, each for its own methods
+        routes = [route for route in request.app.router.routes if isinstance(route, Route)]
+        fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
+        nearest = min(len(route.param_convertors) for route in fitting)
+        taken = {
+            method for route in fitting if len(route.param_convertors) == nearest for method in route.methods or ()
+        }
+        headers["Allow"] = ", ".join(sorted(taken))
     return refuse(status, said.get(status, "Refused."), headers)

@@ -7,7 +7,7 @@ from dataclasses import MISSING, fields
 from typing import Any
 
 from monitor.core.action import VERBS, Open
-from monitor.core.request import INTERNAL, REPORTERS
+from monitor.core.request import INTERNAL, LONGEST_NAME, LONGEST_TEXT, REPORTERS
 from monitor.core.runbook import Severity
 from monitor.web.api import ErrorJson, ProbeJson, ReloadJson, StatusJson
 from monitor.web.chronicle import HistoryJson, RunJson
@@ -47,10 +47,14 @@ _SAID = {
     "503": "The store cannot be read.",
 }
 _TEXT = {"type": "string"}
+_SAID_TEXT = {"type": "string", "pattern": r"\S", "maxLength": LONGEST_TEXT}  # something is written there
+_FREE_TEXT = {"type": "string", "maxLength": LONGEST_TEXT}
+_AGO = "^[1-9][0-9]{0,2}[mhd]$"  # not all that is understood, but what is understood everywhere
+_MOMENT = {"anyOf": [{"type": "string", "pattern": _AGO}, {"type": "string", "format": "date-time"}]}
 _FIELDS: Mapping[str, dict[str, Any]] = {
     "bool": {"type": "boolean"},
     "int | None": {"type": ["integer", "null"]},
-    "float | None": {"type": ["string", "null"], "description": "RFC 3339, or how long ago: 30m"},
+    "float | None": {"anyOf": [*_MOMENT["anyOf"], {"type": "null"}], "description": "RFC 3339, or how long ago: 30m"},
     "Severity": {"enum": [str(severity) for severity in Severity]},
     "Severity | None": {"enum": [*(str(severity) for severity in Severity), None]},
     "Origin": {"enum": list(REPORTERS)},
@@ -61,7 +65,12 @@ _RANGE = {
     "description": "How far back: 90m, 12h, 7d; 31 days at the most.",
     "schema": {"type": "string", "pattern": RANGE_PATTERN, "default": "24h"},
 }
-_BY = {"type": "string", "description": "Who does it; of a user who logged in it may be left out."}
+_BY = {
+    "type": "string",
+    "pattern": "[A-Za-z]",
+    "maxLength": LONGEST_NAME,
+    "description": "Who does it. The user who logged in, if any, is named beside it.",
+}
 
 
 def openapi(version: str) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def _incidents() -> dict[str, Any]:
     since = {
         "name": "since",
         "in": "query",
-        "schema": _TEXT,
+        "schema": _MOMENT,
         "description": "Also those resolved since then, however long ago: RFC 3339, or 30d",
     }
     refused = {"400": _ref("ErrorJson"), "404": _ref("ErrorJson"), "409": _ref("ErrorJson")}
@@ -175,12 +184,17 @@ def _maintenance() -> dict[str, Any]:
     wanted = {
         "type": "object",
         "properties": {
-            "of": {"type": "array", "items": _TEXT, "description": "Probes, and scenarios as scenario:redis"},
-            "for": {"type": "string", "examples": ["2h"]},
-            "reason": _TEXT,
+            "of": {
+                "type": "array",
+                "items": _SAID_TEXT,
+                "minItems": 1,
+                "description": "Probes, and scenarios as scenario:redis",
+            },
+            "for": {"type": "string", "pattern": _AGO, "examples": ["2h"]},
+            "reason": _SAID_TEXT,
             "by": _BY,
         },
-        "required": ["of", "for", "reason"],
+        "required": ["of", "for", "reason", "by"],
         "additionalProperties": False,
     }
     return {
@@ -198,10 +212,12 @@ def _maintenance() -> dict[str, Any]:
 def _body(kind: type[Any]) -> dict[str, Any]:
     """The schema of an action's fields."""
     known = [each for each in fields(kind) if each.name not in INTERNAL]
+    required = [each.name for each in known if each.default is MISSING]
+    texts = {each.name: _SAID_TEXT if each.name in required else _FREE_TEXT for each in known}
     return {
         "type": "object",
-        "properties": {**{each.name: _FIELDS.get(str(each.type), _TEXT) for each in known}, "by": _BY},
-        "required": [each.name for each in known if each.default is MISSING],
+        "properties": {**{each.name: _FIELDS.get(str(each.type), texts[each.name]) for each in known}, "by": _BY},
+        "required": [*required, "by"],
         "additionalProperties": False,
     }
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 
-EXAMPLES = 8
+EXAMPLES = 4
 
 
 def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
@@ -41,7 +41,7 @@ def test_schemathesis_finds_no_fault(tmp_path: Path) -> None:
             command, cwd=tmp_path, capture_output=True, text=True, timeout=300, check=False,
             env={**os.environ, "NO_PROXY": "*", "no_proxy": "*"},
         )  # fmt: skip
-        assert found.returncode == 0, found.stdout[-8000:]
+        assert found.returncode == 0, found.stdout[-30000:]
         assert daemon.get("/-/ready").status_code == 200
         assert "web_request_failed" not in daemon.log.read_text()
     finally:
