@@ -139,7 +139,7 @@ def _top(why: str, values: Sequence[float]) -> float:
     """What the upper edge stands for: 100 % of a ratio that comes near it, else some room above everything."""
     most = max(0.0, *values)
     ratio = why.partition("[")[0].endswith("_ratio")
-    return 1.0 if ratio and 0.2 <= most <= 1 else most * 1.15
+    return 1.0 if ratio and 0.2 <= most <= 1 else most * 1.15 or 1.0
 
 
 def _y(value: float, top: float) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
@@ -51,7 +51,7 @@ STATIC: Mapping[str, str] = {
 _RANK = {Level.FAIL: 0, Level.UNKNOWN: 1, Level.WARN: 2, Level.OK: 3}
 _SWITCHED_OFF = 4
 _WORST_FIRST = {"fail": 0, "warn": 1, "ok": 2, "unknown": 3}
-HOUR_SECONDS = 3600.0
+HOUR_SECONDS, YOUNG_SECONDS = 3600.0, 600.0
 GAUGES_SHOWN = 2  # in a row of the console, beside all that are beyond a limit
 _UNJUDGED_SHOWN = 3  # measurements shown of a probe that has no limits
 
@@ -121,6 +121,7 @@ class System:
 class LogSight:
     """What a followed log says: which calls are slow, what goes wrong most."""
 
+    log: str
     probe: str
     slowest: tuple[tuple[str, str, str], ...]  # upstream, mean, 95th percentile; the slowest first
     errors: tuple[tuple[str, str], ...]  # what went wrong, how often
@@ -375,8 +376,9 @@ def _hour(view: ProbeView) -> dict[str, Any]:
     if not minutes:
         return {}
     until = minutes[-1].at + MINUTE
-    frame = Frame(until - HOUR_SECONDS, until)
-    shown = [minute for minute in minutes if minute.at >= frame.since]
+    # A history that is younger than an hour is drawn larger: what happened since the start is to be seen.
+    frame = Frame(until - min(HOUR_SECONDS, max(YOUNG_SECONDS, until - minutes[0].at)), until)
+    shown = [minute for minute in minutes if minute.at + MINUTE > frame.since]
     gauges = list(_gauges(view))
     why = gauges[0].why if gauges and gauges[0].why else DURATION
     limits = [(level, condition) for level, condition in _conditions(view) if condition.why == why]
@@ -446,27 +448,31 @@ def log_sights(snapshot: Snapshot) -> Iterator[LogSight]:
     best: dict[str, ProbeView] = {}
     for view in snapshot.probes.values():
         if view.config.type.name == "log" and view.result is not None and view.result.measurements:
-            path = target(view)
+            path = target(view).removeprefix("path: ")
             if path not in best or _seen(view) > _seen(best[path]):
                 best[path] = view
-    for view in best.values():
-        sight = _sight(view, snapshot.config.secrets)
+    for path, view in best.items():
+        sight = _sight(path, view, snapshot.config.secrets)
         if sight.slowest or sight.errors or sight.ratio:
             yield sight
 
 
-def _seen(view: ProbeView) -> float:
+def _seen(view: ProbeView) -> tuple[bool, float]:
+    """Which of several probes of one log says most: one that judges its latency or errors, then the widest window."""
     requests = view.result.measurements.get("requests", 0.0) if view.result else 0.0
-    return requests if isinstance(requests, int | float) else 0.0
+    names = {condition.name for _, condition in _conditions(view)}
+    judges = any(name.startswith("latency_") for name in names)
+    return judges, requests if isinstance(requests, int | float) else 0.0
 
 
-def _sight(view: ProbeView, secrets: frozenset[str]) -> LogSight:
+def _sight(path: str, view: ProbeView, secrets: frozenset[str]) -> LogSight:
     assert view.result is not None
     measured = view.result.measurements
     means, tails = (_parts(measured.get(f"latency_{name}_seconds")) for name in ("mean", "p95"))
     slowest = sorted((part for part in means if part), key=lambda part: -means[part])
     ratio = measured.get("error_ratio")
     return LogSight(
+        clean(path),
         view.config.name,
         tuple(
             (
@@ -514,7 +520,11 @@ def _gauges(view: ProbeView) -> Iterator[Gauge]:
     limits: dict[tuple[str, str | None], list[tuple[str, Condition]]] = {}
     for level, condition in _conditions(view):
         limits.setdefault((condition.name, condition.part), []).append((level, condition))
+    if not view.config.enabled:
+        return
     gauges = [_judged(view, group) for group in limits.values()]
+    if view.result is not None and not view.result.measurements:  # it failed: that nothing was measured is said once
+        gauges = [replace(gauges[0], name="nothing", value="measured", limits=())] if gauges else []
     yield from sorted(gauges, key=lambda gauge: (gauge.why != view.reason, _WORST_FIRST[gauge.level], -gauge.near))
     if not limits and view.result:
         plain = ((name, value) for name, value in view.result.measurements.items() if isinstance(value, int | float))

@@ -207,7 +207,7 @@ def test_a_value_stands_beside_its_limits() -> None:
 
 def test_a_meter_is_drawn_only_where_something_stands_on_it() -> None:
     failed = row(portal.probes()["redis"], frozenset()).gauges
-    assert [(gauge.value, gauge.width) for gauge in failed] == [("not measured", None)] * 2
+    assert [(gauge.name, gauge.value, gauge.width) for gauge in failed] == [("nothing", "measured", None)]
     config = portal.configure("x", portal.TCP, fail="connect_seconds > 0s")
     [gauge] = row(
         portal.view(config, result=portal.ran(config, measurements={"connect_seconds": 4.0})), frozenset()
