@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
+from monitor.core import history
 from monitor.core.loading import Loaded
 from monitor.core.words import clean, utc
 
@@ -54,6 +55,22 @@ class Access:
         from monitor.web.api import status_json
 
         return status_json(self._store().snapshot())
+
+    def history(self, name: str, range_: str) -> Any:
+        """A probe's history over `range_` (7d), with its limits. Denied with the reason."""
+        if self._daemon() is not None:
+            return self.get(f"/api/v1/probes/{name}/history", range=range_)
+        from monitor.store import StoreError, buckets
+        from monitor.web.chronicle import history_json
+        from monitor.web.past import range_seconds
+
+        store = self._store()
+        until, span = store.now(), range_seconds(range_) or 0.0
+        try:
+            kept = buckets(store.path, name, history.resolution(span), until - span)
+        except StoreError as error:
+            raise Denied(f"no daemon answers, and {error}") from error
+        return history_json(self._loaded.config.probes[name], kept, until - span, until)
 
     def _asked(
         self,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,7 +142,8 @@ def schema() -> None:
 @click.argument("names", nargs=-1, metavar="[NAME]...")
 @config_option
 @json_option
-def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
+@click.option("--history", "range_", metavar="RANGE", help="Run nothing: each limit beside what was measured over 7d.")
+def probe(names: tuple[str, ...], path: str, range_: str | None, *, as_json: bool) -> None:
     """Run probes once, now, and show what was measured. Needs run first; nothing is saved.
 
     Exits with 0 ok, 1 warn, 2 fail, 3 unknown; of several, fail before unknown before warn.
@@ -160,6 +161,9 @@ def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
         from monitor.core.condition import did_you_mean
 
         _fail(f'there is no probe "{unknown[0]}"{did_you_mean(unknown[0], loaded.config.probes)}', EXIT_UNKNOWN)
+    if range_ is not None:
+        _show_histories(loaded, names, range_, as_json=as_json)
+        return
     views = asyncio.run(look_once(loaded.config, names or tuple(item.name for item in loaded.config.enabled())))
     terminal.show_probes(views, as_json=as_json, whole=bool(names))
     sys.exit(_worst([view.level.value for view in views]))
@@ -168,7 +172,8 @@ def probe(names: tuple[str, ...], path: str, *, as_json: bool) -> None:
 @main.command()
 @config_option
 @json_option
-def status(path: str, *, as_json: bool) -> None:
+@click.option("--watch", "watched", is_flag=True, help="Keep looking, until Ctrl-C.")
+def status(path: str, *, as_json: bool, watched: bool) -> None:
     """What is broken, since when, how bad: from the running daemon, or from its store when it is down."""
     from monitor import terminal
     from monitor.access import Access, Denied
@@ -181,9 +186,12 @@ def status(path: str, *, as_json: bool) -> None:
         answer = access.status()
     except Denied as error:
         _fail(str(error), EXIT_UNKNOWN)
-    if access.note:
-        click.echo(access.note, err=True)
-    terminal.show_status(answer, as_json=as_json)
+    if watched and not as_json:
+        answer = _watch(loaded, answer)
+    else:
+        if access.note:
+            click.echo(access.note, err=True)
+        terminal.show_status(answer, as_json=as_json)
     sys.exit(_worst([item["level"] for item in answer["probes"]]))
 
 
@@ -281,6 +289,55 @@ def _checked_web_config(path: str | None) -> Path | None:
     except toolkit.WebFileError as error:
         _fail(str(error), EXIT_BAD_CONFIG)
     return Path(path)
+
+
+def _watch(loaded: Loaded, first: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The live view, until Ctrl-C; what was last known."""
+    from rich.console import Console
+
+    from monitor.access import Access, Denied
+    from monitor.watch import watch
+
+    last = first
+
+    def ask() -> tuple[Mapping[str, Any], bool]:
+        nonlocal last
+        access = Access(loaded)  # anew each time: the daemon may have gone, or be there again
+        try:
+            last = access.status()
+        except Denied:
+            return last, False
+        return last, not access.note
+
+    return watch(Console(highlight=False), ask)
+
+
+def _show_histories(loaded: Loaded, names: tuple[str, ...], range_: str, *, as_json: bool) -> None:
+    """Limits beside what was measured, of these probes or all: from the running daemon, or from its store."""
+    from rich.console import Console
+
+    from monitor import limits
+    from monitor.access import Access, Denied
+    from monitor.web.past import range_seconds
+
+    if range_seconds(range_) is None:
+        found = "".join(letter for letter in range_[:40] if letter.isprintable())
+        _fail(f'--history: "{found}" was found; write 90m, 12h or 7d, 31d at the most', EXIT_UNKNOWN)
+    access = Access(loaded)
+    try:
+        answers = [access.history(name, range_) for name in names or [one.name for one in loaded.config.enabled()]]
+    except Denied as error:
+        _fail(str(error), EXIT_UNKNOWN)
+    if access.note:
+        click.echo(access.note, err=True)
+    if as_json:
+        click.echo(json.dumps(answers if len(answers) > 1 else answers[0], indent=2, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    for number, answer in enumerate(answers):
+        if number:
+            console.print()
+        limits.show(console, answer)
 
 
 def _log_spec(path: str | None, name: str | None) -> Spec:

@@ -42,6 +42,10 @@ class Stored:
         self.written_at = saved.seen[2] if saved.seen else None
         self._snapshot = snapshot_of(self._loaded, saved, self._clock.now())
 
+    def now(self) -> float:
+        """Wall seconds."""
+        return self._clock.now()
+
     def snapshot(self) -> Snapshot:
         """What was known when it was last written; deadlines are judged by the present time."""
         return self._snapshot
