@@ -54,12 +54,12 @@ class ProbeState:
     whys: Mapping[str, WhyState] = field(default_factory=dict)
     level: Level = Level.UNKNOWN
     reason: str = ""  # the why of the level; "needs NAME" where a need keeps it unknown
-    blamed: str = ""  # a need that is failing, which is reason enough for whatever cannot be judged here
     since: float | None = None
     last_reason: str = ""  # of the last run that did not succeed
     last_success_at: float | None = None
     success_begun: float | None = None  # monotonic: when the last successful run began
     void_before: float = 0.0  # monotonic: failing samples of runs begun earlier say nothing
+    blamed: str = ""  # a need that is failing, which is reason enough for whatever cannot be judged here
 
     @property
     def clean(self) -> bool:

@@ -22,6 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from monitor.logs.mask import mask
+from monitor.logs.problems import Problems
 from monitor.logs.window import (
     BUCKET_SECONDS,
     BY_SOURCE,
@@ -373,13 +374,14 @@ _ANONYMOUS = (b" ", b"\t", b"Caused by", b"caused by:", b"}", b"]", b")")  # how
 class _Cell:
     """One bucket while it is being filled: latencies as they came, to be folded once for the whole stretch."""
 
-    __slots__ = ("errors", "lines", "matches", "server_errors", "start", "unparsed", "values")
+    __slots__ = ("errors", "lines", "matches", "problems", "server_errors", "start", "unparsed", "values")
 
     def __init__(self, start: int) -> None:
         self.start = start
         self.lines = self.errors = self.server_errors = self.unparsed = 0
         self.values: dict[str, list[Any]] = {ALL: []}  # of each request there is one
         self.matches: dict[str, int] = {}
+        self.problems: dict[str, int] = {}
 
 
 class Scanner:
@@ -403,6 +405,7 @@ class Scanner:
         ]
         self._edges_ms = [edge * 1000 for edge in spec.edges_seconds]
         self._ordinary: set[object] = set()  # levels below error that were seen
+        self._problems = Problems()
         self._upstream = _Memo(self._find_upstream)
         self._steps = _Latencies(self._step)
         self._iso_starts = _Memo(self._iso_start)
@@ -418,6 +421,7 @@ class Scanner:
         self._timed_cell: _Cell | None = None  # of the last line that had a time: those without one belong there too
         self._cells: dict[int, _Cell] = {}
         self._delta = Delta()
+        self._problems.begin()
 
     def feed(self, lines: Sequence[bytes], block: bytes) -> None:
         """Count `lines`, which are the lines of `block`, each with its newline if it has one."""
@@ -457,6 +461,7 @@ class Scanner:
             requests = len(cell.values[ALL])
             series = {name: self._fold(values) for name, values in cell.values.items() if values}
             bucket = Bucket(cell.lines, cell.errors, requests, cell.server_errors, cell.unparsed, series, cell.matches)
+            bucket.problems = cell.problems
             delta.lines += bucket.lines
             delta.errors += bucket.errors
             delta.requests += bucket.requests
@@ -563,7 +568,7 @@ class Scanner:
         """The objects of lines of text. Everything is at hand in this one loop: it is turned for each line."""
         match_text, pick, responses, is_default = self._match_text, self._pick, self._responses, self._default_text
         objects: list[_Line] = []
-        add, raw, no_message, text = objects.append, msgspec.Raw, _NO_MESSAGE, _Line
+        add, raw, no_message, text, ordinary = objects.append, msgspec.Raw, _NO_MESSAGE, _Line, self._ordinary
         for line in lines:
             clean = line.rstrip()
             match = match_text(clean)
@@ -592,7 +597,7 @@ class Scanner:
                 upstream.decode(errors="replace") if upstream else None,
                 None,
                 number,
-                raw(message or clean) if took and not status else no_message,
+                raw(message or clean) if (took and not status) or level not in ordinary else no_message,
             ))  # fmt: skip
         return objects
 
@@ -630,6 +635,7 @@ class Scanner:
             lines += 1
             if line.level not in ordinary and self._is_error(line.level):
                 errors += 1
+                self._problems.count(cell.problems, bytes(line.message))
             response = line.res
             if response is not None:
                 took = line.response_time

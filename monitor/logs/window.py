@@ -20,6 +20,7 @@ BY_SOURCE = "(?#by source)"
 """What a pattern ends with (a comment to the regular expression) whose matches are also counted by who is behind them."""
 SOURCES_MOST = 500  # of one bucket and all patterns; the others are counted without telling them apart
 
+PROBLEMS_MOST = 12  # of one bucket; what else goes wrong is counted as an error and not told apart
 PACK_STEPS = 128
 ACCURACY = 0.01
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
@@ -88,6 +89,7 @@ class Bucket(msgspec.Struct, array_like=True):
     unparsed: int = 0
     series: dict[str, Series] = {}
     matches: dict[str, int] = {}
+    problems: dict[str, int] = {}  # what lines at error say, masked and without numbers
 
     def add(self, other: Bucket) -> None:
         self.lines += other.lines
@@ -100,6 +102,9 @@ class Bucket(msgspec.Struct, array_like=True):
         for name, count in other.matches.items():
             if name in self.matches or is_whole(name) or len(self.matches) < SOURCES_MOST:
                 self.matches[name] = self.matches.get(name, 0) + count
+        for text, count in other.problems.items():
+            if text in self.problems or len(self.problems) < PROBLEMS_MOST:
+                self.problems[text] = self.problems.get(text, 0) + count
 
 
 def of_source(pattern: str, source: str) -> str:
@@ -172,6 +177,7 @@ class View:
     unparsed: float = 0.0
     latencies: dict[str, Latency] = field(default_factory=dict)
     matches: dict[str, float] = field(default_factory=dict)
+    problems: dict[str, float] = field(default_factory=dict)
 
     def add(self, bucket: Bucket, weight: float, *, deep: bool) -> None:
         self.lines += bucket.lines * weight
@@ -183,6 +189,8 @@ class View:
             return
         for name, count in bucket.matches.items():
             self.matches[name] = self.matches.get(name, 0.0) + count * weight
+        for text, count in bucket.problems.items():
+            self.problems[text] = self.problems.get(text, 0.0) + count * weight
         for name, series in bucket.series.items():
             self.latencies.setdefault(name, Latency()).add(series, weight)
 

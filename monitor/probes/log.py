@@ -44,6 +44,7 @@ BEHIND_SECONDS = 5.0  # longer behind the end of the log, and its windows say no
 STALLED_SECONDS = 10.0
 WINDOW_MOST_SECONDS = 3600.0
 NAMES_MOST = 32
+PROBLEMS_SHOWN = 5
 UNUSUAL_TIMES = 5.0  # those of the hour before, and more, are not usual
 MISSING_LEAST = 20  # so many were to be expected, and none came
 HOUR_LEAST_REQUESTS = 100  # an hour with fewer says nothing about the next
@@ -268,6 +269,7 @@ def _reading(options: LogOptions, journal: Journal, view: View, before: View, no
     _check_silence(options, journal, now, measured)
     measured |= _matches(options, journal, view, now)
     details = {"last_unparsed": journal.totals.samples[-1]} if journal.totals.samples else {}
+    details |= _problems(view)
     if (view.requests if has_requests else view.lines) < options.min_samples:
         covered = journal.since is not None and now - journal.since >= 2 * options.window
         return Reading(measured, quiet=_quiet(options, view, before, covered, has_requests), details=details)
@@ -312,6 +314,12 @@ def _latencies(view: View, min_samples: int) -> dict[str, Value]:
             for part, value in zip(parts.values(), (latency.mean_seconds, p50, p95, p99), strict=True):
                 part[name] = value
     return {f"latency_{name}_seconds": part for name, part in parts.items() if part}
+
+
+def _problems(view: View) -> dict[str, str]:
+    """What goes wrong most in the window, the most frequent first: `error 1` is `12 x Redis connection refused`."""
+    most = sorted(view.problems.items(), key=lambda item: (-item[1], item[0]))[:PROBLEMS_SHOWN]
+    return {f"error {place}": f"{max(round(count), 1)} x {text}" for place, (text, count) in enumerate(most, 1)}
 
 
 def _key(options: LogOptions) -> str:
