@@ -111,6 +111,7 @@ def clock(at: float, beside: float) -> str:
 
 def capped(text: str, longest_bytes: int = LONGEST_BYTES) -> str:
     """The text, cut after a line where it has more bytes than that; and it says so."""
+    text = text.encode("utf-8", "replace").decode()  # half a character, out of a log or a file, is none
     if len(text.encode()) <= longest_bytes:
         return text
     end = "\n… (cut)"

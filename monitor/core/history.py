@@ -90,7 +90,7 @@ class Bucket:
 
     at: int
     seconds: int
-    level: Level
+    level: Level | None  # the worst; None where no run was judged yet, as in the first moments
     runs: int = 1
     failures: int = 0  # the target's fault
     errors: int = 0  # ours
@@ -118,6 +118,7 @@ class Run:
     level: Level
     turn: int | None = None  # 0, 1, 2 ... over those that ended otherwise than the one before
     breaches: tuple[str, ...] = ()  # what it confirmed newly, as `LEVEL WHY`
+    judged: bool = True  # whether the level means anything yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +149,7 @@ def take(past: Past, config: ProbeConfig, result: Result, before: ProbeState, af
         after.level,
         _next_turn(past) if turned else None,
         _breaches(before, after),
+        judged=after.level is not Level.UNKNOWN or bool(after.reason),
     )
     minute, quarter = _bucket(config, run, MINUTE), _bucket(config, run, QUARTER)
     minutes, closed = past.minutes, list[Bucket]()
@@ -192,7 +194,7 @@ def join(one: Bucket, other: Bucket) -> Bucket:
         measured[name] = _join(measured[name], spread) if name in measured else spread
     return replace(
         one,
-        level=worst((one.level, other.level)),
+        level=worst(known) if (known := [level for level in (one.level, other.level) if level]) else None,
         runs=one.runs + other.runs,
         failures=one.failures + other.failures,
         errors=one.errors + other.errors,
@@ -244,7 +246,7 @@ def _bucket(config: ProbeConfig, run: Run, seconds: int) -> Bucket:
     return Bucket(
         int(result.at // seconds * seconds),
         seconds,
-        run.level,
+        run.level if run.judged else None,
         failures=int(result.outcome is Outcome.FAILURE),
         errors=int(result.outcome is Outcome.ERROR),
         measured={name: Spread(1, value, value, value, {_step(value): 1}) for name, value in values.items()},

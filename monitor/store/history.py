@@ -47,7 +47,7 @@ def statements(probe: str, news: News) -> Iterable[tuple[tuple[Any, ...], Statem
     breaches, text = (msgspec.json.encode(value).decode() for value in (run.breaches, run.result))
     for ring, number in rings:
         slot = number % RUNS_KEPT
-        row = (probe, ring, slot, run.number, run.turn, run.level.value, breaches, text)
+        row = (probe, ring, slot, run.number, run.turn, run.level.value if run.judged else "", breaches, text)
         yield ("run", probe, ring, slot), (_RUN, row)
     for bucket in news.closed:
         yield ("bucket", probe, bucket.seconds, bucket.at), (_BUCKET, _row(probe, bucket))
@@ -78,7 +78,7 @@ def past(db: sqlite3.Connection, probe: str) -> Past:
         try:
             result = msgspec.json.decode(text, type=Result)
             confirmed = msgspec.json.decode(breaches, type=tuple[str, ...])
-            rings[ring].append(Run(number, result, Level(level), turn, confirmed))
+            rings[ring].append(Run(number, result, Level(level or "unknown"), turn, confirmed, bool(level)))
         except msgspec.ValidationError:  # of another version: for people only, and no reason not to start
             continue
     last = db.execute("SELECT max(at) FROM bucket WHERE probe = ? AND seconds = ?", (probe, MINUTE)).fetchone()[0]
@@ -92,9 +92,8 @@ def _row(probe: str, bucket: Bucket) -> tuple[Any, ...]:
         for name, spread in bucket.measured.items()
     }
     packed = msgspec.msgpack.encode((measured, dict(bucket.breaches)))
-    return (
-        probe, bucket.seconds, bucket.at, bucket.level.value, bucket.runs, bucket.failures, bucket.errors, packed,
-    )  # fmt: skip
+    level = bucket.level.value if bucket.level else ""
+    return probe, bucket.seconds, bucket.at, level, bucket.runs, bucket.failures, bucket.errors, packed
 
 
 _Packed = tuple[dict[str, tuple[int, float, float, float, dict[int, int]]], dict[str, int]]
@@ -104,4 +103,4 @@ def _bucket(row: tuple[Any, ...]) -> Bucket:
     at, seconds, level, runs, failures, errors, packed = row
     measured, breaches = msgspec.msgpack.decode(packed, type=_Packed)
     spreads = {name: Spread(*numbers) for name, numbers in measured.items()}
-    return Bucket(at, seconds, Level(level), runs, failures, errors, spreads, breaches)
+    return Bucket(at, seconds, Level(level) if level else None, runs, failures, errors, spreads, breaches)

@@ -95,7 +95,11 @@ def chart(
     falling = bool(conditions) and conditions[0][1].op.startswith("<")
     worst: Callable[[Spread], float] = (lambda spread: spread.low) if falling else (lambda spread: spread.high)
     shown: Callable[[Spread], float] = (lambda spread: spread.mean) if banded else worst
-    line = _line([(frame.x(at), _y(shown(spread), top)) for at, spread in points])
+    path = [(frame.x(at), _y(shown(spread), top)) for at, spread in points]
+    # From the beginning of the first bucket to the end of the last: a single one is seen too.
+    drawn = [bucket for bucket in buckets if why in bucket.measured]
+    first, last = frame.x(drawn[0].at), frame.x(drawn[-1].at + drawn[-1].seconds)
+    line = _line([(first, path[0][1]), *path, (last, path[-1][1])])
     marks = tuple(dict.fromkeys(Mark(level, _y(condition.limit, top)) for level, condition in conditions))
     band = ""
     if banded:
@@ -111,7 +115,7 @@ def _spans(buckets: Sequence[Bucket], frame: Frame, patience: float) -> Iterator
         if following is not None and bucket.at < following.at <= end + patience:
             end = following.at
         if end > frame.since and bucket.at < frame.until:
-            yield bucket.level, max(bucket.at, frame.since), min(end, frame.until)
+            yield bucket.level or Level.UNKNOWN, max(bucket.at, frame.since), min(end, frame.until)
 
 
 def _merged(spans: Iterator[tuple[float, float]]) -> Iterator[tuple[float, float]]:
@@ -155,8 +159,6 @@ def _line(points: Sequence[tuple[int, int]]) -> str:
             kept[-1] = point
         else:
             kept.append(point)
-    if len(kept) == 1:
-        kept.append((min(kept[0][0] + 2, WIDTH), kept[0][1]))
     (x, y), *rest = kept
     path = f"M{x} {y}"
     for following in rest:

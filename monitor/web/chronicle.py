@@ -9,6 +9,7 @@ from typing_extensions import TypedDict
 from monitor.core import history
 from monitor.core.config import ProbeConfig
 from monitor.core.history import Bucket, Spread
+from monitor.core.runbook import Level
 from monitor.core.snapshot import ProbeView
 from monitor.core.words import clean, iso
 from monitor.web.api import Number, measurements_json
@@ -97,7 +98,7 @@ def history_json(config: ProbeConfig, buckets: Sequence[Bucket], since: float, u
         "buckets": [
             {
                 "at": iso(bucket.at),
-                "level": bucket.level.value,
+                "level": (bucket.level or Level.UNKNOWN).value,
                 "runs": bucket.runs,
                 "failures": bucket.failures,
                 "errors": bucket.errors,

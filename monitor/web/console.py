@@ -52,7 +52,7 @@ _RANK = {Level.FAIL: 0, Level.UNKNOWN: 1, Level.WARN: 2, Level.OK: 3}
 _SWITCHED_OFF = 4
 _WORST_FIRST = {"fail": 0, "warn": 1, "ok": 2, "unknown": 3}
 HOUR_SECONDS, YOUNG_SECONDS = 3600.0, 600.0
-GAUGES_SHOWN = 2  # in a row of the console, beside all that are beyond a limit
+GAUGES_SHOWN = 1  # in a row of the console, beside all that are beyond a limit: the one that is nearest to it
 _UNJUDGED_SHOWN = 3  # measurements shown of a probe that has no limits
 
 PLANNED_SECONDS = 7 * 86400.0  # how far ahead planned maintenance is shown
@@ -524,7 +524,7 @@ def _gauges(view: ProbeView) -> Iterator[Gauge]:
         return
     gauges = [_judged(view, group) for group in limits.values()]
     if view.result is not None and not view.result.measurements:  # it failed: that nothing was measured is said once
-        gauges = [replace(gauges[0], name="nothing", value="measured", limits=())] if gauges else []
+        gauges = [replace(gauges[0], name="nothing measured", value="", limits=())] if gauges else []
     yield from sorted(gauges, key=lambda gauge: (gauge.why != view.reason, _WORST_FIRST[gauge.level], -gauge.near))
     if not limits and view.result:
         plain = ((name, value) for name, value in view.result.measurements.items() if isinstance(value, int | float))

@@ -11,7 +11,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, FloatRect, Page, async_playwright
 
 from tests.servers import tool
 
@@ -21,6 +21,7 @@ FLAGS = (
     "--disable-component-update", "--disable-sync", "--force-color-profile=srgb",
 )  # fmt: skip
 DESKTOP, PHONE = (1280, 900), (360, 740)
+MOST_SHOWN = 1500  # pixels of a page that a picture shows
 SERIOUS = frozenset({"serious", "critical"})
 KEPT = os.environ.get("SCREENSHOTS", "")
 """A folder that screenshots are kept in: `SCREENSHOTS=docs/screenshots make test`."""
@@ -36,9 +37,12 @@ class Visitor:
     faults: list[str] = field(default_factory=list)
 
     async def shoot(self, name: str) -> None:
-        """Take a picture of the whole page."""
+        """Take a picture of the page, as far down as people look first."""
         path = self.folder / f"{name}.png"
-        await self.page.screenshot(path=path, full_page=True, animations="disabled")
+        size = self.page.viewport_size or {"width": 0, "height": 0}
+        high = await self.page.evaluate("document.documentElement.scrollHeight")
+        shown = FloatRect(x=0, y=0, width=size["width"], height=min(high, MOST_SHOWN))
+        await self.page.screenshot(path=path, full_page=True, animations="disabled", clip=shown)
         if KEPT:
             shutil.copy(path, KEPT)
 

@@ -130,3 +130,14 @@ def test_a_long_time_is_shown_in_quarters_with_the_open_one() -> None:
     found = history.with_open(quarters, past, QUARTER)
     assert [bucket.runs for bucket in found] == [15, 15, 10]
     assert history.with_open([*quarters, found[-1]], past, QUARTER) == found
+
+
+def test_the_first_moments_do_not_count_as_unknown() -> None:
+    unjudged = ProbeState(level=Level.UNKNOWN)
+    past, _ = history.take(Past(), CONFIG, ran(START), unjudged, unjudged)
+    assert past.minutes[-1].level is None
+    past, _ = history.take(past, CONFIG, ran(START + 1), unjudged, OK)
+    assert past.minutes[-1].level is Level.OK
+    blind = ProbeState(level=Level.UNKNOWN, reason="auth")
+    past, _ = history.take(past, CONFIG, ran(START + 2), OK, blind)
+    assert past.minutes[-1].level is Level.UNKNOWN

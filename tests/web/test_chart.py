@@ -63,7 +63,7 @@ def test_no_history_is_no_picture() -> None:
 def test_a_line_stands_beside_its_limits_and_takes_no_bytes_for_what_stays_the_same() -> None:
     found = chart([bucket(n) for n in range(60)], "memory_used_ratio", CONDITIONS, HOUR, banded=False)
     assert found is not None
-    assert found.line == "M2 20H238"
+    assert found.line == "M0 20H240"
     assert [(mark.level, mark.y) for mark in found.marks] == [("warn", 9), ("fail", 3)]
     assert found.top == 1.0
 
