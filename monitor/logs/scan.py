@@ -691,6 +691,7 @@ class Scanner:
             count += 1
             if level not in ordinary and self._is_error(level or 0):
                 errors += 1
+                self._problems.count(cell.problems, message or clean)
             if not took:
                 continue
             number = int(took) if took.isdigit() else _bare_number(took)
