@@ -24,7 +24,7 @@ class Life:
 
 
 @asynccontextmanager
-async def beating(url: str, clock: FakeClock, alive: Life, timeout_seconds: float = 5.0) -> AsyncIterator[Heartbeat]:
+async def beating(url: str, clock: FakeClock, alive: Life, timeout_seconds: float = 20.0) -> AsyncIterator[Heartbeat]:
     beat = Heartbeat(config.Heartbeat(SecretStr(url), 60.0), clock, alive, timeout_seconds=timeout_seconds)
     yield beat
     if beat._client is not None:
@@ -73,7 +73,7 @@ async def test_what_is_wrong_is_said_once_without_the_address_and_its_end_too(wr
     statuses = {"status": [503, 503, 200], "redirect": [302, 302, 200]}.get(wrong, [])
     with Hook(*statuses, silent=wrong == "silent") as hook, capture_logs() as logs:
         url = f"http://127.0.0.1:{free_port()}/CANARY-path" if wrong == "refused" else hook.url
-        async with beating(url, clock, life, timeout_seconds=0.2) as beat:
+        async with beating(url, clock, life, timeout_seconds=0.2 if wrong == "silent" else 20.0) as beat:
             for _ in range(2):
                 await beat.look()
                 clock.advance_to(clock.mono + 60)
