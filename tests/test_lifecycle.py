@@ -606,7 +606,7 @@ async def test_a_review_that_is_held_after_months_is_written_down(begin: Begin) 
         await life.cycle.act(old, Identify("a cable"), "ann")
     assert life.store.events(old)[-1].text == "wiki/42"
     await life.fail("whmcs")
-    assert life.kinds("whmcs") == ["opened", "found", "paged"]
+    assert life.kinds("whmcs") == ["opened", "paged"]
     with pytest.raises(Refused, match='there is no incident "whmcs-1"'):
         await life.cycle.act("whmcs-1", Note("x"), "ann")
 
