@@ -9,6 +9,7 @@ import json
 import math
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING
 
@@ -29,8 +30,8 @@ LARGE_BYTES = 16 * 2**20  # a smaller one is read before anybody could look at a
 def show_scan(path: str, spec: Spec, *, as_json: bool) -> None:
     """What a log probe sees in a whole file; on a terminal a bar on standard error says how far it is read."""
     try:
-        is_watched = sys.stderr.isatty() and os.stat(path).st_size >= LARGE_BYTES  # noqa: PTH116 - no pathlib for one call
-        with _bar(path) if is_watched else nullcontext() as progress:
+        size = os.stat(path).st_size  # noqa: PTH116 - no pathlib for one call
+        with _bar(path, size) if sys.stderr.isatty() and size >= LARGE_BYTES else nullcontext() as progress:
             summary = scan_file(path, spec, progress)
     except OSError as error:
         click.echo(f"portal-monitor: {path}: {error.strerror or error}", err=True)
@@ -41,7 +42,7 @@ def show_scan(path: str, spec: Spec, *, as_json: bool) -> None:
         _print_tables(summary)
 
 
-def _bar(path: str) -> AbstractContextManager[Progress]:
+def _bar(path: str, size: int) -> AbstractContextManager[Progress]:
     """A bar for as long as the context lasts, which is told the bytes that are read and those that there are."""
     from contextlib import contextmanager
 
@@ -49,11 +50,13 @@ def _bar(path: str) -> AbstractContextManager[Progress]:
     from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
     from rich.progress import Progress as Bar
 
+    name = "".join(char for char in os.path.basename(path) if char.isprintable())  # noqa: PTH119
+
     @contextmanager
-    def shown():  # type: ignore[no-untyped-def]  # noqa: ANN202 - a generator of one function
-        columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn())
+    def shown() -> Iterator[Progress]:
+        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
         with Bar(*columns, TimeRemainingColumn(), transient=True, console=Console(stderr=True)) as bar:
-            task = bar.add_task(f"reading {os.path.basename(path)}", total=None)  # noqa: PTH119
+            task = bar.add_task(f"reading {name}", total=size)
             yield lambda done, total: bar.update(task, completed=done, total=total)
 
     return shown()

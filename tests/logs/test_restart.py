@@ -90,7 +90,7 @@ def test_kill_minus_nine_anywhere_counts_each_line_once(rig: Rig) -> None:
 def test_kill_minus_nine_for_minutes(rig: Rig) -> None:
     seed = random.randrange(10**9)
     print("seed", seed)
-    kills(rig, 120.0, seed)
+    kills(rig, 180.0, seed)
 
 
 def test_reading_process_ends_with_the_daemon(rig: Rig) -> None:

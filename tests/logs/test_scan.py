@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 import math
 import os
+import pty
 import random
 import statistics
+import subprocess
+import sys
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import replace
-from io import BytesIO
+from io import BytesIO, FileIO
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +27,7 @@ from monitor.logs.read import Ask, find, read
 from monitor.logs.scan import Delta, Scanner, Spec, event_seconds, is_error, milliseconds
 from monitor.logs.summary import scan_file
 from monitor.logs.window import Bucket, Ring, Series, step, step_value
+from monitor.probes.log import LogOptions
 
 SAMPLES = (Path(__file__).with_name("pino_samples.ndjson")).read_bytes()
 NOW = 1795460000.0
@@ -415,3 +421,40 @@ def test_begin_of_a_time_is_found_by_halving(tmp_path: Path, make: Callable[[int
         assert find(fd, Scanner(Spec()), 0) == 0
     finally:
         os.close(fd)
+
+
+def run_scan(path: Path, stderr: int) -> dict[str, Any]:
+    command = [sys.executable, "-m", "monitor", "scan", "--json", str(path)]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=stderr, check=True, cwd=Path(__file__).parents[2])
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def test_bar_is_shown_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
+    log, errors = tmp_path / "[bold]app.log", tmp_path / "errors"
+    line = b'{"level":50,"time":1795453597824,"padding":"%s","msg":"x"}\n' % (b"x" * 1000)
+    log.write_bytes(line * 20_000)
+    with errors.open("wb") as out:
+        assert run_scan(log, out.fileno())["error_lines"] == 20_000
+    assert errors.read_bytes() == b""
+    ours, theirs = pty.openpty()
+    with ThreadPoolExecutor() as pool, os.fdopen(ours, "rb", buffering=0) as terminal:
+        shown = pool.submit(read_terminal, terminal)
+        try:
+            assert run_scan(log, theirs)["lines"] == 20_000
+        finally:
+            os.close(theirs)
+        assert b"reading [bold]app.log" in shown.result()
+
+
+def read_terminal(terminal: FileIO) -> bytes:
+    """All that is shown until the other side is closed, which Linux tells by an error."""
+    shown = b""
+    with suppress(OSError):
+        while piece := terminal.read(4096):
+            shown += piece
+    return shown
+
+
+def test_command_reads_as_a_probe_does_of_which_nothing_is_said() -> None:
+    assert LogOptions.model_validate({"path": "app.log"}).spec() == Spec()
