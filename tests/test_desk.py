@@ -58,10 +58,12 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
     )
     del found.probes["secret"]["target"]
     found.more = {"web": {"listen": f"127.0.0.1:{found.port}", "external_url": "https://monitor.example.com"}}
-    found.start()
-    wait_until(lambda: _derived(found, "broken") == "P2", what="the scenario to break")
-    yield found
-    found.kill()
+    try:
+        found.start()
+        wait_until(lambda: _derived(found, "broken") == "P2", what="the scenario to break")
+        yield found
+    finally:
+        found.kill()
 
 
 def _derived(daemon: Daemon, scenario: str) -> Any:

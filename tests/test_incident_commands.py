@@ -9,6 +9,7 @@ import re
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -48,26 +49,28 @@ def _daemon(folder: Path) -> Daemon:
     return found
 
 
-def _started(folder: Path) -> Daemon:
+@contextmanager
+def _started(folder: Path) -> Iterator[Daemon]:
     found = _daemon(folder)
-    found.start()
-    wait_until(lambda: [item["scenario"] for item in found.status()["incidents"]] == ["broken"], what="the incident")
-    return found
+    try:
+        found.start()
+        wait_until(lambda: [item["scenario"] for item in found.status()["incidents"]] == ["broken"], what="an incident")
+        yield found
+    finally:
+        found.kill()
 
 
 @pytest.fixture
 def daemon(tmp_path: Path) -> Iterator[Daemon]:
     """One that runs and has seen that something is broken."""
-    found = _started(tmp_path / "daemon")
-    yield found
-    found.kill()
+    with _started(tmp_path / "daemon") as found:
+        yield found
 
 
 @pytest.fixture(scope="module")
 def _standing(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
-    found = _started(tmp_path_factory.mktemp("standing") / "daemon")
-    yield found
-    found.kill()
+    with _started(tmp_path_factory.mktemp("standing") / "daemon") as found:
+        yield found
 
 
 @pytest.fixture

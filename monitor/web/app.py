@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 
 from monitor.alerting import links
 from monitor.clock import Clock
+from monitor.core.action import VERBS
 from monitor.core.snapshot import Snapshot
 from monitor.metrics import negotiate, render
 from monitor.store import StoreError
@@ -222,6 +223,12 @@ def _takes_gzip(request: Request) -> bool:
     return False
 
 
+def _is_there(route: Route, request: Request) -> bool:
+    """Whether the address that was asked for is the route's, in whatever way it was asked."""
+    match, found = route.matches(request.scope)
+    return match is not Match.NONE and found["path_params"].get("verb") in {None, *VERBS}
+
+
 async def _refused(request: Request, error: Exception) -> Response:
     status = error.status_code if isinstance(error, HTTPException) else 500
     if status == 500:
@@ -230,10 +237,7 @@ async def _refused(request: Request, error: Exception) -> Response:
     headers = dict(getattr(error, "headers", None) or {})
     if status == 405:  # one address has several routes, each for its own methods
         routes = [route for route in request.app.router.routes if isinstance(route, Route)]
-        fitting = [route for route in routes if route.matches(request.scope)[0] is not Match.NONE]
-        nearest = min(len(route.param_convertors) for route in fitting)
-        taken = {
-            method for route in fitting if len(route.param_convertors) == nearest for method in route.methods or ()
-        }
+        fitting = [route for route in routes if _is_there(route, request)]
+        taken = {method for route in fitting for method in route.methods or ()}
         headers["Allow"] = ", ".join(sorted(taken))
     return refuse(status, said.get(status, "Refused."), headers)

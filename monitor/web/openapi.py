@@ -146,6 +146,8 @@ def _incidents() -> dict[str, Any]:
         }
         for verb, kind in VERBS.items()
     }
+    draft = _plain("The draft of its post-incident review, in Markdown", "text/markdown")
+    verbs["/api/v1/incidents/{key}/review"]["get"] = draft  # beside the verb at the same address
     return {
         "/api/v1/incidents": {
             "get": {**_operation("Open incidents, and those resolved lately", listed), "parameters": [since]},
@@ -158,10 +160,6 @@ def _incidents() -> dict[str, Any]:
         "/api/v1/incidents/{key}/messages": {
             "parameters": [_path("key")],
             "get": _operation("What can be said of it now", {"200": _ref("MessagesJson"), "404": _ref("ErrorJson")}),
-        },
-        "/api/v1/incidents/{key}/review": {
-            "parameters": [_path("key")],
-            "get": _plain("The draft of its post-incident review, in Markdown", "text/markdown"),
         },
         "/api/v1/report.csv": {
             "get": {

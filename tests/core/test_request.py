@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from monitor.core import request
@@ -35,6 +35,7 @@ def outcome(ask: Callable[[], Any]) -> Any:
         return error
 
 
+@settings(suppress_health_check=[HealthCheck.too_slow])  # a machine with much to do is no fault of ours
 @given(st.sampled_from([*VERBS, "nonsense"]), BODIES)
 def test_any_fields_are_an_action_or_refused_in_one_line(verb: str, fields: dict[str, Any]) -> None:
     made = outcome(lambda: request.action(verb, fields))

@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import SecretStr
 
 from monitor.core import history
-from monitor.core.action import Action, Open
+from monitor.core.action import Action, Open, Refused
 from monitor.core.condition import parse_condition
 from monitor.core.config import Config, FailAfter, ProbeConfig
 from monitor.core.history import Bucket, Past
@@ -397,13 +397,13 @@ class Source:
         return next(incident for incident in self.now.incidents if incident.key == key)
 
     async def open(self, what: Open, by: str) -> Incident:
-        raise NotImplementedError
+        raise Refused(f"there is no scenario {what.scenario!r}")
 
     async def begin_maintenance(self, what: Maintenance, by: str) -> Window:
-        raise NotImplementedError
+        raise Refused(f"there is no probe and no scenario {what.of[0]!r}")
 
     async def end_maintenance(self, key: str) -> Window:
-        raise NotImplementedError
+        raise Refused(f"no maintenance {key!r} is under way")
 
     def show(self, next_one: Snapshot) -> None:
         self.now = next_one

@@ -185,6 +185,22 @@ async def test_answers_are_what_the_openapi_document_says(site: Site, snapshot: 
 
 
 @pytest.mark.parametrize(
+    ("path", "allowed"),
+    [
+        ("/api/v1/incidents", "GET, HEAD, POST"),
+        ("/api/v1/incidents/x/ack", "POST"),
+        ("/api/v1/incidents/x/review", "GET, HEAD, POST"),
+        ("/api/v1/incidents/x/messages", "GET, HEAD"),
+        ("/api/v1/maintenance/x", "DELETE"),
+        ("/-/reload", "POST"),
+    ],
+)
+async def test_an_address_names_the_methods_that_it_takes(site: Site, path: str, allowed: str) -> None:
+    answer = await site.client.request("PATCH", path)
+    assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+
+
+@pytest.mark.parametrize(
     "path", ["/nothing", "/api/v1/nothing", "/static/nothing", "/static/..%2fapp.py", "/probes/x/y"]
 )
 async def test_what_is_not_there_is_not_found(site: Site, path: str) -> None:
