@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from itertools import accumulate, chain
+from itertools import accumulate, chain, takewhile
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -57,10 +57,8 @@ DEFAULT_TEXT = (
     r"|\d\d/\d\d/\d{4}, \d{1,2}:\d\d:\d\d [AP]M)\W{1,8}(?:[\w.-]{1,40}\W{1,4})?"
     r"(?P<level>(?i:trace|verbose|debug|info|log|notice|warn(?:ing)?|error|fatal|critical))\b(?P<message>.*)"
 )
-_DEFAULT_EXTRAS = (
-    re.compile(rb"\b(?i:status(?:code)?)[=: ]+(?P<status>[1-5]\d\d)\b"),
-    re.compile(rb"\b(?i:responsetime|duration)[=: ]+(?P<duration>\d+(?:\.\d+)?(?:ms|s)?)\b"),
-)
+_STATUS = re.compile(rb"\b(?i:status(?:code)?)[=: ]+([1-5]\d\d)\b")
+_TOOK = re.compile(rb"\b(?i:responsetime|duration)[=: ]+(\d+(?:\.\d+)?(?:ms|s)?)\b")
 
 _NUMBER = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(ms|s|sec|seconds?|us|µs|m)?\s*", re.ASCII)
 _UNIT_MS = {"ms": 1.0, "s": 1e3, "sec": 1e3, "second": 1e3, "seconds": 1e3, "us": 1e-3, "µs": 1e-3, "m": 6e4}
@@ -69,6 +67,7 @@ _ERROR_LABELS = frozenset(
 )
 _LEVEL_PREFIX = re.compile(rb'"level"\s*:\s*(?:(\d{1,3})|"(\w{1,20})")')
 _DIRT = b"\0\r\n \t\xef\xbb\xbf"  # around a line: NULs of a hole, a byte order mark, white space
+_MAYBE_JSON = _DIRT + b"{"
 _JSON = json.JSONDecoder(strict=False)
 _UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last two are no DecodeError of msgspec
 
@@ -254,6 +253,11 @@ def _iso_seconds(text: str, zone: tzinfo) -> float | None:
 def _iso_key(text: str) -> str:
     """A timestamp with its last second's digit and its fraction taken out: the same for all within ten seconds."""
     return text[:18] + "0" + (text[23] if len(text) == 24 else text[19:].lstrip(".,0123456789"))
+
+
+def _is_text(line: bytes) -> bool:
+    """Whether a line is no JSON for certain."""
+    return line[0] not in _MAYBE_JSON
 
 
 def _zone(name: str) -> tzinfo:
@@ -493,8 +497,9 @@ class Scanner:
         if self.spec.format == "text":
             return self._from_texts(lines)
         objects: list[_Line] = []
-        if self.spec.format == "auto" and lines and lines[0][:1] != b"{":
-            objects.append(self._by_hand(lines[0]))
+        if self.spec.format == "auto":
+            texts = list(takewhile(_is_text, lines))
+            objects = self._from_texts(texts) if texts else objects
             while len(objects) < len(lines) and lines[len(objects)][:1] != b"{":
                 objects.append(self._by_hand(lines[len(objects)]))
         rest, decode = iter(lines[len(objects) :] if objects else lines), self._decode
@@ -582,8 +587,11 @@ class Scanner:
                     continue
             level, time, status, took, upstream, message = pick(match.groups() + _NO_GROUP)
             if is_default:
-                extras = [extra.search(clean) for extra in _DEFAULT_EXTRAS]
-                status, took = (extra[1] if extra else None for extra in extras)
+                low = clean.lower()  # to look for a word is much cheaper than to look for a pattern
+                found = _STATUS.search(clean) if b"status" in low else None
+                status = found[1] if found else None
+                found = _TOOK.search(clean) if b"responsetime" in low or b"duration" in low else None
+                took = found[1] if found else None
             number: Number = None
             if took:
                 number = int(took) if took.isdigit() else _bare_number(took)
