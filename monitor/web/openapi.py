@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -68,6 +68,7 @@ _RANGE = {
 _BY = {
     "type": "string",
     "pattern": "[A-Za-z]",
+    "not": {"pattern": "^\\s*[Mm][Oo][Nn][Ii][Tt][Oo][Rr]\\s*$"},
     "maxLength": LONGEST_NAME,
     "description": "Who does it. The user who logged in, if any, is named beside it.",
 }
@@ -163,7 +164,7 @@ def _incidents() -> dict[str, Any]:
         },
         "/api/v1/report.csv": {
             "get": {
-                **_plain("The rows of the month for a spreadsheet", "text/csv"),
+                **_plain("The rows of the month for a spreadsheet", "text/csv", refusals=("400", "503")),
                 "parameters": [{**since, "description": "Default 30d"}],
             }
         },
@@ -246,9 +247,9 @@ def _operation(summary: str, answers: Mapping[str, Mapping[str, Any]]) -> dict[s
     }
 
 
-def _plain(summary: str, kind: str) -> dict[str, Any]:
+def _plain(summary: str, kind: str, refusals: Iterable[str] = ("404",)) -> dict[str, Any]:
     """An operation whose answer is a text."""
-    found = _operation(summary, {"404": _ref("ErrorJson")})
+    found = _operation(summary, dict.fromkeys(refusals, _ref("ErrorJson")))
     found["responses"]["200"] = {"description": _SAID["200"], "content": {kind: {"schema": _TEXT}}}
     return found
 
