@@ -48,6 +48,7 @@ class Case:
     relapses: list[float] = field(default_factory=list)
     silent: bool = False
     calls: list[Call] = field(default_factory=list)
+    called_at: list[float] = field(default_factory=list)  # of each call
     news: bool = False  # whoever was called before wants to know
     updates: int = 0
 
@@ -73,6 +74,14 @@ class Case:
         return min((at + RESPOND[severity] for at, severity in owed), default=None)
 
     def second_call(self) -> float | None:
+        if self.declared is not None and any(
+            call[0] == self.opening
+            and call[2:] == ("L1", "none", 1)
+            and call[1] <= self.severity
+            and at < self.declared
+            for call, at in zip(self.calls, self.called_at, strict=True)
+        ):
+            return self.declared  # it has an audience of its own, who were not told
         due = self.response_due()
         if due is None or self.severity > 2:
             return None
@@ -253,6 +262,7 @@ class Model:
             ]  # fmt: skip
             if due <= now and not told:
                 case.calls.append((case.opening, case.severity, level, vendor, attempt))
+                case.called_at.append(now)
 
     def _update(self, scenario: str, calls_before: int) -> None:
         """A status update for those who were called before, unless somebody is called at this very moment."""

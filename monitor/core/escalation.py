@@ -50,7 +50,7 @@ def steps_of(book: Runbook, incident: Incident, pages: Iterable[Page], *, record
     """
     ours = [page for page in pages if page.incident == incident.key and page.opening == incident.opening]
     steps = [step for level in book.escalation if (step := _level_step(book, incident, level)) is not None]
-    if recorded and (second := _second_call(book, incident, ours)) is not None:
+    if (second := _second_call(book, incident, ours, recorded=recorded)) is not None:
         steps.append(second)
     return sorted(steps, key=lambda step: (step.at, step.level))
 
@@ -157,9 +157,18 @@ def _level_step(book: Runbook, incident: Incident, level: str) -> Due | None:
     return Due(level, row.to, min(moments)) if moments else None
 
 
-def _second_call(book: Runbook, incident: Incident, pages: Iterable[Page]) -> Due | None:
-    """L1 once more, to the second person on call, when the response time of a P1 or P2 has passed without an answer."""
-    due = response_due(book, incident)
+def _second_call(book: Runbook, incident: Incident, pages: Iterable[Page], *, recorded: bool) -> Due | None:
+    """L1 once more: where the response time of a P1 or P2 has passed without an answer, to the second on call.
+
+    And where it was declared after all had been told: the declaration has an audience of its own to be told.
+    """
+    told = [page for page in pages if (page.escalation_level, page.attempt) == ("L1", 1)]
+    declared_at = incident.declared_at
+    if declared_at is not None and any(
+        page.fired_at < declared_at and page.severity <= incident.severity for page in told
+    ):
+        return Due("L1", f"{book.escalation['L1'].to}, as declared", declared_at, attempt=2)
+    due = response_due(book, incident) if recorded else None
     if due is None or incident.severity not in URGENT:
         return None
     if any(page.attempt == 2 and page.severity > incident.severity for page in pages):

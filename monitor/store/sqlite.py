@@ -18,7 +18,6 @@ from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from time import monotonic
 from typing import Any
 
 import msgspec
@@ -126,7 +125,7 @@ class Store:
         self.path = path
         self._clock = clock or SystemClock()
         self.error = ""  # in words, while the file cannot be written
-        self._tidied = -TIDY_SECONDS
+        self._tidied = self._clock.monotonic()  # not at once: a machine that has just booted may be years ahead
         self._lock = _take_lock(path)
         try:
             self._db = _connect(path)
@@ -208,9 +207,10 @@ class Store:
 
     def _tidy(self) -> None:
         """Forget what is old, now and then: while there is something to write, which is always."""
-        if self._tidied + TIDY_SECONDS > monotonic():
+        now = self._clock.monotonic()
+        if self._tidied + TIDY_SECONDS > now:
             return
-        self._tidied = monotonic()
+        self._tidied = now
         try:
             forget(self._db, self._clock.now())
         except sqlite3.Error as error:
