@@ -22,7 +22,8 @@ from monitor.core.loading import Loaded
 from monitor.core.maintenance import Window
 from monitor.core.request import Maintenance
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
-from monitor.cycle import Cycle, target_digest
+from monitor.cycle import Cycle
+from monitor.levels import target_digest
 from monitor.store import Record, Saved, Store, StoreError, incidents_since, pages_since, read, record, timelines_since
 
 T = TypeVar("T")
