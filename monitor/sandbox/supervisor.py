@@ -10,12 +10,13 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from rich.console import Console
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
 from starlette.applications import Starlette
@@ -33,6 +34,7 @@ from monitor.sandbox.servers import ServerError
 
 LISTEN = "127.0.0.1:9877"
 NO_PAGES = "nobody is paged, and the console shows every incident. tools/fetch brings one where apt is."
+STEPS = 3  # of a start
 COLOURS = {"P1": "bold red", "P2": "red", "P3": "yellow", "P4": "cyan"}
 
 
@@ -91,14 +93,17 @@ class Supervisor:
             stack.push_async_callback(self._door.close)
             await self._door.open(control.number)
             self._control = f"http://127.0.0.1:{control.number}"
-            self._say("Starting Redis, PostgreSQL, the BFF and the vendors …")
-            self.portal = Portal(self.folder, requests_per_second=self.plan.requests_per_second)
-            await stack.enter_async_context(self.portal)
-            receiver = await self._start_alertmanager(stack)
-            console_port = self._console_port(stack)
-            config = self._configure(console_port, receiver)
-            stack.callback((self.folder / STATE).unlink, missing_ok=True)
-            watcher = await self._start_daemon(stack, config, console_port) if self.plan.daemon else None
+            with self._starting() as step:
+                step("Redis, PostgreSQL, the BFF and the vendors")
+                self.portal = Portal(self.folder, requests_per_second=self.plan.requests_per_second)
+                await stack.enter_async_context(self.portal)
+                step("Alertmanager")
+                receiver = await self._start_alertmanager(stack)
+                console_port = self._console_port(stack)
+                config = self._configure(console_port, receiver)
+                stack.callback((self.folder / STATE).unlink, missing_ok=True)
+                step("the daemon")
+                watcher = await self._start_daemon(stack, config, console_port) if self.plan.daemon else None
             state = {"pid": os.getpid(), "control": self._control, "portal": self.portal.bff_url, "config": str(config),
                      "console": f"http://127.0.0.1:{console_port}", "alertmanager": receiver,
                      "pids": self._pids(watcher)}  # fmt: skip
@@ -106,6 +111,23 @@ class Supervisor:
             write_json(self.folder / STATE, state)
             await self._ending.wait()
             self._say("Ending …")
+
+    @contextlib.contextmanager
+    def _starting(self) -> Iterator[Callable[[str], None]]:
+        """Says what is being started: on a terminal as a bar that is gone in the end, elsewhere a line for each."""
+        columns = (SpinnerColumn(), TextColumn("Starting {task.description}"), BarColumn(), TimeElapsedColumn())
+        with Progress(*columns, console=self._console, transient=True, disable=not self._console.is_terminal) as bar:
+            task = bar.add_task("", total=STEPS)
+            done = 0
+
+            def step(words: str) -> None:
+                nonlocal done
+                bar.update(task, description=f"{words} …", completed=done)
+                done += 1
+                if not self._console.is_terminal:
+                    self._say(f"Starting {words} …")
+
+            yield step
 
     # ── Starting ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -214,10 +236,17 @@ class Supervisor:
         for name, value in rows.items():
             table.add_row(Text(name, "bold"), value)
         self._console.print(table)
+        self._say_login(state["console"])
         where = "" if self.plan.folder == Path(".sandbox") else f" --folder {self.plan.folder}"
         self._say(f"\nBreak Redis, in another terminal:  portal-monitor sandbox break redis{where}")
         self._say(f"and heal it:                       portal-monitor sandbox heal redis{where}")
         self._say(f"Everything that can be broken:     portal-monitor sandbox list\n{'Ctrl-C ends all.'}\n")
+
+    def _say_login(self, console: str) -> None:
+        """The address that fills in the token. It stands behind the #, so that a browser keeps it to itself."""
+        with contextlib.suppress(OSError):
+            token = (self.folder / "token").read_text().strip()
+            self._say(f"\nTo acknowledge, note, resolve: {console}/login#token={token}")
 
     def _announce(self, page: Page) -> None:
         colour = "green" if page.status == "resolved" else COLOURS.get(page.labels.get("severity", ""), "")
