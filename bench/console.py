@@ -57,7 +57,8 @@ async def paint() -> None:
             for _ in range(LOADS):
                 async with visit(browser, folder, size) as visitor:
                     await visitor.page.goto(served.url)
-                    found = await visitor.page.evaluate(_PAINT)
+                    await visitor.page.wait_for_function(_PAINTED, timeout=10_000)
+                    found = await visitor.page.evaluate(_TIMES)
                     painted.append(found["paint"])
                     settled.append(found["ready"])
             print(
@@ -66,10 +67,11 @@ async def paint() -> None:
             )
 
 
-_PAINT = """() => new Promise((done) => requestAnimationFrame(() => setTimeout(() => done({
+_PAINTED = "() => performance.getEntriesByName('first-contentful-paint').length > 0"
+_TIMES = """() => ({
   paint: performance.getEntriesByName('first-contentful-paint')[0].startTime,
   ready: performance.getEntriesByType('navigation')[0].domComplete,
-}), 50)))"""
+})"""
 
 
 @asynccontextmanager
