@@ -28,6 +28,7 @@ def range_seconds(text: str) -> float | None:
     return int(text[:-1]) * _UNITS[text[-1]] if re.fullmatch(RANGE_PATTERN, text) else None
 
 
+YOUNG = 6  # the part of a range that is shown at least
 MOST_POINTS = 120
 RUNS_SHOWN = 25
 _PHASES = "phase_seconds"
@@ -102,8 +103,10 @@ def past_view(view: ProbeView, buckets: Sequence[Bucket], chosen: str, now: floa
     """The history of the last `chosen` (a key of RANGES)."""
     since = now - RANGES[chosen]
     shown = [bucket for bucket in buckets if bucket.at + bucket.seconds > since]
+    if shown:  # a history that is younger than that is drawn larger
+        since = max(since, min(float(shown[0].at), now - RANGES[chosen] / YOUNG))
     whole = history.whole(shown)
-    points = _thinned(shown, RANGES[chosen])
+    points = _thinned(shown, now - since)
     frame = Frame(since, now)
     patience = view.config.interval * 1.5
     return PastView(

@@ -154,12 +154,12 @@ def view(config: ProbeConfig, level: Level = Level.OK, /, **more: Any) -> ProbeV
     )
 
 
-def hour(config: ProbeConfig, values: Callable[[int], Result] | None = None) -> Past:
-    """An hour of runs, four a minute; `values` makes the result of minute 0 to 59, where all is well otherwise."""
+def hour(config: ProbeConfig, values: Callable[[int], Result] | None = None, *, per_minute: int = 4) -> Past:
+    """An hour of runs; `values` makes the result of minute 0 to 59, where all is well otherwise."""
     past = Past()
-    for number in range(240):
-        minute = number // 4
-        at = NOW - 3600 + number * 15
+    for number in range(60 * per_minute):
+        minute = number // per_minute
+        at = NOW - 3600 + number * 60 / per_minute
         result = replace(values(minute) if values else ran(config), at=at)
         level = Level.OK if result.outcome is Outcome.SUCCESS else Level.FAIL
         past, _ = history.take(past, config, result, ProbeState(), ProbeState(level=level))

@@ -364,7 +364,7 @@ def crowd(probes: int) -> Snapshot:
         def ran(_: int, config: ProbeConfig = config) -> Result:
             return portal.ran(config, measurements={"ping_seconds": noise.uniform(0.1, 0.9)})
 
-        past = portal.hour(config, ran)
+        past = portal.hour(config, ran, per_minute=1)
         views[name] = replace(portal.view(config, result=past.runs[0].result), past=past)
     return portal.snapshot(config=Config(configs, "", ""), probes=views)
 
