@@ -104,6 +104,19 @@ async def test_what_is_refused_is_said_where_it_was_asked(
         assert await page.get_by_label("What resolved it").first.input_value() == "it is fine"
 
 
+async def test_the_status_update_is_copied_for_whoever_reads(site: Site, tmp_path: Path) -> None:
+    allowed = ["clipboard-read", "clipboard-write"]
+    async with chromium() as browser, visit(browser, tmp_path, permissions=allowed) as visitor:
+        page = visitor.page
+        for path in ("/", f"/incidents/{KEY}"):
+            await page.goto(site.served.url + path)
+            await page.get_by_role("button", name="Copy status update").first.click()
+            await expect(page.get_by_role("button", name="Copied")).to_be_visible()
+            copied = await page.evaluate("navigator.clipboard.readText()")
+            assert copied.startswith("INCIDENT UPDATE - P2 - Redis connection failures")
+            await page.evaluate("navigator.clipboard.writeText('')")
+
+
 async def test_an_old_page_says_that_it_is_old_and_comes_back(tmp_path: Path) -> None:
     source = portal.Source()
     async with chromium() as browser, visit(browser, tmp_path) as visitor:
