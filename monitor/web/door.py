@@ -12,7 +12,7 @@ from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Re
 from monitor.web import Source
 from monitor.web.console import Console
 from monitor.web.guard import Guard, read_form
-from monitor.web.session import COOKIE, LASTS_SECONDS, Session, name_of
+from monitor.web.session import LASTS_SECONDS, Session, cookie_name, name_of
 from monitor.web.toolkit import user_in
 
 log = structlog.get_logger()
@@ -47,16 +47,16 @@ class Door:
         log.info("login", name=session.name)
         answer = RedirectResponse(_place(back), 303)
         answer.set_cookie(
-            COOKIE, self._guard.sessions.cookie(session), max_age=int(LASTS_SECONDS), path="/", httponly=True,
+            _cookie(request), self._guard.sessions.cookie(session), max_age=int(LASTS_SECONDS), path="/", httponly=True,
             samesite="strict", secure=self._is_secure(request),
         )  # fmt: skip
         return answer
 
-    async def leave(self, _: Request, session: Session, fields: dict[str, str]) -> Response:
+    async def leave(self, request: Request, session: Session, fields: dict[str, str]) -> Response:
         """End the session."""
         self._guard.sessions.end(session)
         answer = RedirectResponse(_place(fields.get("next", "")), 303)
-        answer.delete_cookie(COOKIE, path="/", httponly=True, samesite="strict")
+        answer.delete_cookie(_cookie(request), path="/", httponly=True, samesite="strict")
         return answer
 
     async def session(self, request: Request) -> Response:
@@ -83,6 +83,10 @@ class Door:
         external = self._source.snapshot().config.web.external_url
         through_proxy = external == f"https://{request.headers.get('host', '')}"
         return request.url.scheme == "https" or through_proxy
+
+
+def _cookie(request: Request) -> str:
+    return cookie_name(request.headers.get("host", ""))
 
 
 def _place(back: str) -> str:

@@ -25,7 +25,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from monitor.clock import Clock
 from monitor.core.config import WebConfig
 from monitor.web import Source
-from monitor.web.session import COOKIE, Session, Sessions, Visitor
+from monitor.web.session import Session, Sessions, Visitor, cookie_name
 from monitor.web.toolkit import OverloadedError, Toolkit, user_in
 
 log = structlog.get_logger()
@@ -160,7 +160,7 @@ class Guard:
 
     def session(self, request: Request) -> Session | None:
         """Who is at the console, if they logged in."""
-        return self.sessions.of(request.cookies.get(COOKIE, ""))
+        return self.sessions.of(request.cookies.get(cookie_name(request.headers.get("host", "")), ""))
 
     def visitor(self, request: Request) -> Visitor:
         """The same, as a page needs it."""

@@ -17,6 +17,8 @@ from monitor.clock import Clock
 from monitor.core.words import clean
 
 COOKIE = "portal_monitor_session"
+"""Its port follows: browsers tell cookies apart by host only, and a sandbox may run beside the monitor."""
+
 LASTS_SECONDS = 12 * 3600.0
 LONGEST_NAME = 60
 
@@ -80,6 +82,12 @@ class Sessions:
     def _sign(self, what: str, text: str) -> str:
         signed = hmac.digest(self._key, f"{what} {text}".encode(), sha256)
         return urlsafe_b64encode(signed).rstrip(b"=").decode()
+
+
+def cookie_name(host: str) -> str:
+    """The name of the cookie under a `Host` header."""
+    port = host.rpartition(":")[2]
+    return f"{COOKIE}_{port}" if port.isascii() and port.isdecimal() else COOKIE
 
 
 def name_of(text: str) -> str:

@@ -162,7 +162,7 @@ async def test_nobody_who_did_not_log_in_changes_anything(site: Site) -> None:
     for path in (f"/act/{KEY}/ack", "/logout"):
         answer = await site.client.post(path, data={"csrf": ""})
         assert (answer.status_code, site.source.acted) == (401, [])
-    site.client.cookies.set("portal_monitor_session", "WyJBbmEiLDllOSwieCJd.forged")
+    site.client.cookies.set(f"portal_monitor_session_{site.served.port}", "WyJBbmEiLDllOSwieCJd.forged")
     assert (await act(site, "ack", csrf="x")).status_code == 401
 
 
@@ -171,7 +171,7 @@ async def test_who_logs_out_is_out_whoever_kept_the_cookie(site: Site) -> None:
     csrf, kept = await csrf_of(site.client), dict(site.client.cookies)
     answer = await site.client.post("/logout", data={"csrf": csrf})
     assert answer.status_code == 303
-    assert 'portal_monitor_session="";' in answer.headers["set-cookie"]
+    assert f'portal_monitor_session_{site.served.port}="";' in answer.headers["set-cookie"]
     for name, value in kept.items():
         site.client.cookies.set(name, value)
     assert (await act(site, "ack", csrf=csrf)).status_code == 401
@@ -212,6 +212,16 @@ async def test_what_everybody_is_sent_holds_nobodys_secret(site: Site) -> None:
         page = (await stranger.get("/")).text
     assert csrf not in page
     assert 'class="anonymous"' in page
+
+
+async def test_two_monitors_on_one_host_keep_their_own_sessions(site: Site, tmp_path: Path) -> None:
+    await log_in(site.client)
+    async with served(tmp_path) as (_, other):
+        other.cookies = site.client.cookies
+        await log_in(other, "Ben")
+        assert (await other.get("/session")).json()["name"] == "Ben"
+        site.client.cookies = other.cookies
+    assert (await site.client.get("/session")).json()["name"] == "Ana"
 
 
 # --- cookies ---------------------------------------------------------------------------------------------------------
