@@ -44,7 +44,8 @@ _words = click.argument("words", nargs=-1, required=True, metavar="[INCIDENT] TE
 def incident() -> None:
     """Incidents: what is open, and what people do about it.
 
-    INCIDENT is a key, the beginning of one, or a scenario; without it, the only one that is open.
+    INCIDENT is a key, the beginning of one, or a scenario; without it, the only one that is open
+    (symptoms of another do not count).
     """
 
 
@@ -390,6 +391,11 @@ def _show_changed(found: Any, before: int, *, as_json: bool) -> None:
     _echo_json(found) if as_json else views.show_changed(found, _now(), before)
 
 
+def causes(incidents: list[Any]) -> list[Any]:
+    """Those of the API's incidents that somebody was paged for: a symptom of another pages nobody."""
+    return [item for item in incidents if item["parent"] is None] or incidents
+
+
 def _key(access: Access, word: str | None, *, over: bool = False) -> str:
     """The key of the incident that is meant, fit for an address."""
     from monitor.access import Denied
@@ -397,6 +403,7 @@ def _key(access: Access, word: str | None, *, over: bool = False) -> str:
     found = access.get("/api/v1/incidents")
     opened = [item for item in found if item["state"] != "resolved"]
     if word is None:
+        opened = causes(opened)
         if len(opened) != 1:
             keys = ", ".join(item["key"] for item in opened)
             raise Denied(f"{len(opened)} incidents are open; say which: {keys}" if opened else "no incident is open")

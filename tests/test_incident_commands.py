@@ -18,6 +18,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from monitor.cli import main
+from monitor.incident_commands import causes
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 
@@ -168,6 +169,12 @@ def test_an_incident_is_carried_to_its_review_by_commands(run: Run) -> None:
     table = good(run("incident", "list", "--since", "30d"))
     assert key in table
     assert "P1: 1 incident; median: detected in " in table
+
+
+def test_without_a_name_the_cause_is_meant_and_not_its_symptoms() -> None:
+    redis, slow = {"key": "redis", "parent": None}, {"key": "performance", "parent": "redis"}
+    assert causes([redis, slow]) == [redis]
+    assert causes([slow]) == [slow]
 
 
 def test_an_incident_is_named_by_key_beginning_or_scenario(run: Run) -> None:
