@@ -74,6 +74,7 @@ def build(source: Source, live: Live, console: Console, *, token: SecretStr, too
             Route("/login", door.enter, methods=["POST"]),
             Route("/logout", guard.form(door.leave), methods=["POST"]),
             Route("/session", door.session, methods=["GET", "HEAD"]),
+            Route("/report", guard.form(desk.report_by_form), methods=["POST"]),
             Route("/act/{key}/{verb}", guard.form(desk.act_by_form), methods=["POST"]),
         ]
     )

@@ -225,7 +225,7 @@ class Console:
         self._rows = {view.config.name: self._row(view, snapshot) for view in views}
         return {
             "state": self._piece("state", overall(snapshot)),
-            "incidents": self._piece("incidents", *_cards(snapshot)),
+            "incidents": self._piece("incidents", *_cards(snapshot), scenarios(snapshot)),
             **{
                 name: html
                 for group in groups
@@ -576,6 +576,13 @@ def _cards(snapshot: Snapshot) -> tuple[tuple[Card, ...], tuple[Card, ...]]:
         key=lambda card: (card.incident.parent is not None, card.incident.severity, card.incident.opened_at),
     )
     return tuple(opened), tuple(card for card in cards if not card.incident.open)
+
+
+def scenarios(snapshot: Snapshot) -> tuple[tuple[str, str], ...]:
+    """What a person can report: those of which no incident is open."""
+    busy = {incident.scenario for incident in snapshot.incidents if incident.open}
+    book = snapshot.runbook.scenarios
+    return tuple((name, fill(book[name].title, snapshot.probes)) for name in book if name not in busy)
 
 
 def _card(incident: Incident, snapshot: Snapshot, pages: Sequence[Page] | None = None) -> Card:

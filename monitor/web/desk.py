@@ -247,6 +247,16 @@ class Desk:
             return as_json({"said": f"{_DONE[verb]} {became.key} is {became.state} at {became.severity}."})
         return RedirectResponse(f"../../incidents/{quote(key)}", 303)
 
+    @_answers_form
+    async def report_by_form(self, request: Request, session: Session, fields: dict[str, str]) -> Response:
+        """An incident that somebody reports at the console."""
+        snapshot = self._source.snapshot()
+        given = {name: text for name, text in fields.items() if text.strip()}
+        opened = await self._source.open(asked.opening(given, snapshot.at, snapshot.config.secrets), session.name)
+        if "application/json" in request.headers.get("accept", ""):
+            return as_json({"said": f"{opened.key} is open at {opened.severity}."})
+        return RedirectResponse(f"./incidents/{quote(opened.key)}", 303)
+
     async def told(self, key: str, snapshot: Snapshot) -> Told | None:
         """One incident with its whole history, for its page; None if there is none. StoreError if it cannot be read."""
         try:

@@ -11,8 +11,8 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from monitor.core.action import Acknowledge, Action, Identify, Note, Refused, Resolve, SetImpact, SetSeverity
-from monitor.core.incident import Incident
+from monitor.core.action import Acknowledge, Action, Identify, Note, Open, Refused, Resolve, SetImpact, SetSeverity
+from monitor.core.incident import Incident, Origin
 from monitor.core.runbook import Severity
 from monitor.web.session import LASTS_SECONDS, Session, Sessions, name_of
 from tests.web import portal
@@ -134,6 +134,34 @@ async def test_whoever_logged_in_acts_under_their_name(
     assert answer.status_code == 200, answer.text
     assert site.source.acted == [(KEY, done, "Ana")]
     assert f"{KEY} is investigating at P2" in answer.json()["said"]
+
+
+async def test_what_a_customer_tells_is_reported_at_the_console(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[tuple[Open, str]] = []
+
+    async def take(what: Open, by: str) -> Incident:
+        reported.append((what, by))
+        return portal.WHMCS_OVER
+
+    monkeypatch.setattr(site.source, "open", take)
+    await log_in(site.client)
+    fields = {
+        "scenario": "whmcs",
+        "origin": "customer",
+        "severity": "",
+        "why": "no invoices",
+        "csrf": await csrf_of(site.client),
+    }
+    answer = await site.client.post("/report", data=fields)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"./incidents/{portal.WHMCS_OVER.key}")
+    assert reported == [(Open("whmcs", "no invoices", origin=Origin.CUSTOMER), "Ana")]
+    page = (await site.client.get("/")).text
+    assert '<option value="whmcs">' in page
+    assert '<option value="redis">' not in page  # it is open already
+    refused = await site.client.post(
+        "/report", data={**fields, "origin": "alert"}, headers={"Accept": "application/json"}
+    )
+    assert refused.status_code == 400
 
 
 async def test_without_a_script_a_form_leads_back_to_the_incident(site: Site) -> None:
