@@ -13,10 +13,12 @@ from monitor.core.level import ProbeState
 from monitor.core.probe import Outcome
 from monitor.core.runbook import Level
 from monitor.store import Changes, SavedProbe, Store, buckets
+from monitor.store.sqlite import TIDY_SECONDS
+from tests.simulation import FakeClock
 from tests.web import portal
 
 CONFIG = portal.configure("redis", portal.REDIS, warn="memory_used_ratio > 80%", fail="memory_used_ratio > 95%")
-START = moment()[2] // QUARTER * QUARTER  # what is old is dropped at a start
+START = moment()[2] // QUARTER * QUARTER  # as late as what is kept
 
 
 async def live(store: Store, past: Past, numbers: range, seconds: float) -> Past:
@@ -69,7 +71,11 @@ async def test_a_probe_that_is_gone_leaves_nothing_for_ever(tmp_path: Path) -> N
     db.execute("UPDATE bucket SET at = at - ?", (KEEP_SECONDS[QUARTER] + 86400 * 365,))
     db.commit()
     db.close()
-    Store(path).close()
+    clock = FakeClock()
+    again = Store(path, clock)
+    clock.advance_to(clock.mono + TIDY_SECONDS + 1)
+    await again.save(Changes(rules={("redis", "P2 any redis"): None}))  # it is tidied once there is something to write
+    again.close()
     db = sqlite3.connect(path)
     assert db.execute("SELECT (SELECT count(*) FROM bucket), (SELECT count(*) FROM run)").fetchone() == (0, 0)
     db.close()
