@@ -419,8 +419,11 @@ class Casebook:
             scenario = self.runbook.scenarios.get(name)
             if scenario is None or not self._in_sight(item):
                 continue
-            coming = not item.by_hand and escalation.parent_coming(
-                self.runbook, name, states, self.verdicts, item.opened_at + escalation.PARENT_PATIENCE_SECONDS
+            patient_until = item.opened_at + escalation.PARENT_PATIENCE_SECONDS
+            coming = (
+                not item.by_hand
+                and turn.now < patient_until
+                and escalation.parent_coming(self.runbook, name, states, self.verdicts, patient_until)
             )
             failing = escalation.vendor_failing(scenario, item, states, self.verdicts, self._maintained)
             for page in escalation.due_pages(

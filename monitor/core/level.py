@@ -23,6 +23,7 @@ FLAPPING_CHANGES = 6
 STEADY_RUNS = 10
 
 _LETTER = {"o": Level.OK, "w": Level.WARN, "f": Level.FAIL}
+_BAD = (Level.WARN, Level.FAIL)
 _RANK = {Level.OK: 0, Level.WARN: 1, Level.UNKNOWN: 2, Level.FAIL: 3}
 
 
@@ -301,9 +302,9 @@ def _own(why: WhyState) -> Level:
 
 def _pending(why: WhyState) -> bool:
     """Whether the newest sample is worse than the level."""
-    newest = _LETTER[why.history[-1]] if why.history else Level.OK
-    good = {Level.OK: set(Level), Level.WARN: {Level.WARN, Level.FAIL}, Level.FAIL: {Level.FAIL}}
-    return newest is not Level.OK and why.confirmed not in good[newest]
+    if why.history.endswith("f"):
+        return why.confirmed is not Level.FAIL
+    return why.history.endswith("w") and why.confirmed not in _BAD
 
 
 def _at(why: WhyState, level: Level) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum, StrEnum
+from functools import cached_property
 from typing import Literal
 
 
@@ -70,7 +71,7 @@ class Term:
     severity: Severity | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """One line of a scenario: which severity, when any (or all) of the terms hold, for how long (seconds)."""
 
@@ -81,7 +82,7 @@ class Rule:
     flag: str | None = None
     links: tuple[str, ...] = ()
 
-    @property
+    @cached_property
     def key(self) -> str:
         """By which the rule's history is kept: what it says, not where it stands."""
         return f"{self.severity} {self.mode} {' '.join(sorted(term.text for term in self.terms))}"

@@ -295,11 +295,11 @@ SALESFORCE = (
         ' "DailyDeliveredPlatformEvents": {"Max": 9, "Remaining": 8}}'
     ),
 )
-VENDORS: Mapping[str, Handler] = {
-    "whmcs": replies.says(WHMCS),
-    "salesforce": replies.says(*SALESFORCE),
-    "freebit": replies.says(replies.http('{"resultCode": "100", "authKey": "x"}')),
-    "sftp": replies.blurts(b"SSH-2.0-OpenSSH_9.2\r\n"),
+VENDORS: Mapping[str, Callable[[], Handler]] = {  # made anew for each test: one that has answered goes on from there
+    "whmcs": lambda: replies.says(WHMCS),
+    "salesforce": lambda: replies.says(*SALESFORCE),
+    "freebit": lambda: replies.says(replies.http('{"resultCode": "100", "authKey": "x"}')),
+    "sftp": lambda: replies.blurts(b"SSH-2.0-OpenSSH_9.2\r\n"),
 }
 LINE = '{"level":30,"time":%d,"req":{"id":1,"method":"GET","url":"/"},"res":{"statusCode":200},"responseTime":12}\n'
 
@@ -335,7 +335,7 @@ async def healthy(name: str, real_url: str, folder: Path) -> AsyncIterator[Raw]:
     elif name == "process":
         yield {"pattern": "."}
     else:
-        async with serving(VENDORS.get(name, replies.says(HEALTH))) as server:
+        async with serving(VENDORS.get(name, lambda: replies.says(HEALTH))()) as server:
             raw = TYPES[name].at(f"127.0.0.1:{server.port}")
             yield {key: value for key, value in raw.items() if key != "host_keys"}
 

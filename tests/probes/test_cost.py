@@ -210,7 +210,7 @@ async def test_nothing_is_written_and_nothing_looks_written(redis_server: RedisS
 async def test_a_target_is_visited_no_more_often_than_declared(name: str) -> None:
     probe_type = discover()[name]
     runner = Runner(SystemClock())
-    async with serving(VENDORS.get(name, says(HEALTH))) as server:
+    async with serving(VENDORS.get(name, lambda: says(HEALTH))()) as server:
         raw = {key: value for key, value in TYPES[name].at(f"127.0.0.1:{server.port}").items() if key != "host_keys"}
         config = configured(probe_type, raw, timeout=5.0)
         results = [await runner.run(config)]
