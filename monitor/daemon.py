@@ -247,9 +247,10 @@ class Daemon:
             wait = TICK_SECONDS if due is None else min(TICK_SECONDS, max(0.0, due - self._clock.now()))
             if await _wait(self._stir, wait):
                 await self._cycle.tick()
-                self._systemd.tell(ALIVE)
                 self._tell_news()
             self._stir.clear()
+            if self._alive():  # where results come faster than the tick, it is they that settle every moment
+                self._systemd.tell(ALIVE)
 
     async def _reword(self) -> None:
         """Refresh the words of open pages, and the watchdog with them."""

@@ -64,6 +64,21 @@ def test_systemd_hears_ready_alive_reloading_and_stopping(manager: Manager, tmp_
         daemon.kill()
 
 
+def test_systemd_hears_of_a_daemon_that_is_never_idle(manager: Manager, tmp_path: Path) -> None:
+    """Results that come faster than the daemon's own tick are moments too: no tick is due between them."""
+    probes = {f"busy-{number}": {**PROBES["nobody"], "interval": "1s", "timeout": "500ms"} for number in range(25)}
+    daemon = Daemon(tmp_path / "daemon", probes, {}, env={"NOTIFY_SOCKET": manager.address})
+    daemon.scenarios = {"nobody": {"title": "Nobody", "rules": [{"severity": "P4", "any": ["busy-1"]}]}}
+    daemon.start()
+    try:
+        manager.hear("READY=1")
+        for _ in range(10):
+            manager.hear("WATCHDOG=1")
+        assert daemon.stop() == 0
+    finally:
+        daemon.kill()
+
+
 def test_a_manager_that_is_gone_hurts_nobody(tmp_path: Path) -> None:
     Systemd({"NOTIFY_SOCKET": str(tmp_path / "gone")}).tell("READY=1")
     Systemd({}).tell("READY=1")
