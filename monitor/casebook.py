@@ -531,8 +531,11 @@ class Casebook:
 
 
 def _taking(before: Incident | None, after: Incident) -> set[tuple[str, Severity]]:
-    """The severities that it newly took, but for those that it had in this opening before."""
-    had = before.taken if before else ()
+    """The severities that it newly took, but for those that it had in this opening before.
+
+    One that is not at hand and not open is long over, and was counted then.
+    """
+    had = before.taken if before else () if after.open else after.taken
     known = {taken.severity for taken in had if taken.opening == after.opening}
     return {(after.scenario, taken.severity) for taken in after.taken[len(had) :] if taken.severity not in known}
 

@@ -599,7 +599,9 @@ async def test_a_review_that_is_held_after_months_is_written_down(begin: Begin) 
     old = life.newest("whmcs").key
     await life.to(60 * 24 * 60)
     assert old not in [item.key for item in life.cycle.incidents()]
+    counted = life.cycle.scenario_views()["whmcs"].opened_total
     await life.cycle.act(old, Review("wiki/42"), "ann")
+    assert life.cycle.scenario_views()["whmcs"].opened_total == counted
     with pytest.raises(Refused, match="ann has reviewed it already"):
         await life.cycle.act(old, Review(), "ann")
     with pytest.raises(Refused, match=f"{old} is resolved"):
