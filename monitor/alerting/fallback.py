@@ -120,6 +120,9 @@ class Fallback:
         now = self._clock.now()
         began = now - (mono - self._began[1])  # by the present clock, which may have been set since
         for page in due(self._pages(), given.after, now, began):
+            # The one before it may have taken long, and an Alertmanager may have come back, or all be over.
+            if page not in due(self._pages(), given.after, now, began):
+                continue
             self._count += 1
             try:
                 await self._carry(given, self._compose(page))

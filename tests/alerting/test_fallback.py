@@ -187,6 +187,21 @@ async def test_one_that_alertmanager_takes_meanwhile_is_left_alone() -> None:
         assert (len(hook.asked), bench.carried) == (1, [])
 
 
+async def test_one_that_is_taken_or_over_while_another_is_carried_is_left_alone() -> None:
+    with Hook() as hook:
+        bench = Bench(config.Fallback(60.0, (), SecretStr(hook.url)))
+        taken, over = replace(page("b"), delivered_at=START + 61), replace(page("c"), ended_at=START + 61)
+        bench.pages = [page("a"), page("b"), page("c")]
+
+        async def carried(one: Page) -> None:
+            await bench._keep(one)
+            bench.pages = [*bench.pages[:1], taken, over]
+
+        bench.fallback._on_carried = carried
+        await bench.live(120)
+        assert (len(hook.asked), bench.carried) == (1, ["a"])
+
+
 @pytest.mark.parametrize(
     "argv, said",
     [
