@@ -9,6 +9,7 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
+from monitor.core.request import MONITOR
 from monitor.web import Source
 from monitor.web.console import Console
 from monitor.web.guard import Guard, read_form
@@ -39,6 +40,8 @@ class Door:
         name, back = name_of(fields.get("name", "")), fields.get("next", "")
         if not name:
             return self._form(request, back, "Write your name: it stands beside everything you do.", 400)
+        if name.lower() == MONITOR:
+            return self._form(request, back, "Write another name: that is the monitor's own.", 400)
         if not self._guard.may_log_in(fields.get("token", "")):
             log.warning("login_refused", name=name, client=request.client.host if request.client else "")
             return self._form(request, back, "That is not the token of this run.", 403, name)

@@ -191,14 +191,16 @@ class Guard:
 
 
 async def read_form(request: Request) -> dict[str, str]:
-    """The fields of a form, the last of each name; nothing of a body that is too large."""
+    """The fields of a form, the last of each name; nothing of a body that is too large, or has too many."""
     body = bytearray()
     async for chunk in request.stream():
         body += chunk
         if len(body) > MOST_FORM_BYTES:
             return {}
-    pairs = parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50, encoding="utf-8")
-    return dict(pairs)
+    try:
+        return dict(parse_qsl(body.decode("utf-8", "replace"), keep_blank_values=True, max_num_fields=50))
+    except ValueError:
+        return {}
 
 
 def user_of(request: Request) -> str:

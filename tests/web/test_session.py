@@ -61,9 +61,14 @@ async def test_another_token_begins_none_and_is_noticed(site: Site, token: str) 
     assert (await site.client.get("/session")).json() == {"name": None, "csrf": None}
 
 
-@pytest.mark.parametrize("name", ["", "  ", "\x1b\x00"])
+@pytest.mark.parametrize("name", ["", "  ", "\x1b\x00", "monitor", " Monitor "])
 async def test_nobody_acts_without_a_name(site: Site, name: str) -> None:
     answer = await log_in(site.client, name=name)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
+
+
+async def test_a_form_of_too_many_fields_says_nothing(site: Site) -> None:
+    answer = await site.client.post("/login", data={"token": TOKEN, "name": "Ana", **{f"x{each}": "" for each in range(60)}})
     assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
 
 
