@@ -443,7 +443,7 @@ class Casebook:
         row = self.runbook.escalation.get(page.escalation_level)
         who = page.escalation_level if row is None else f"{page.escalation_level} {row.to}"
         who += f" ({page.vendor})" if page.vendor != "none" else ""
-        return who + (", second call" if page.attempt > 1 else "")
+        return who + escalation.call_of(page.attempt)
 
     def _paged(self, page: Page) -> str:
         who = f"{self._whom(page)} at {page.severity}"

@@ -11,6 +11,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from monitor.core.escalation import call_of
 from monitor.core.quantity import format_duration
 from monitor.core.words import clean, local, utc
 
@@ -355,7 +356,7 @@ def _add_day(table: Table, when: str, last: str) -> str:
 def _page(page: Json) -> Text:
     who = f"{page['escalation_level']} {clean(page['to'])}"
     who += f" ({clean(page['vendor'])})" if page["vendor"] != "none" else ""
-    who += ", second call" if page["attempt"] > 1 else ""
+    who += call_of(page["attempt"])
     line = Text(f"{who} at {page['severity']}")
     late = seconds(page["fired_at"]) - seconds(page["due_at"])
     return line.append(f", {format_duration(round(late))} late" if late >= 30 else "", style="yellow")

@@ -73,15 +73,18 @@ class Case:
         owed = [stay for stay in self.stays if self.ack is None or (stay[0] > self.ack[0] and stay[1] < self.ack[1])]
         return min((at + RESPOND[severity] for at, severity in owed), default=None)
 
-    def second_call(self) -> float | None:
-        if self.declared is not None and any(
+    def declared_call(self) -> float | None:
+        """It has an audience of its own, who were not told if the others had been before."""
+        late = self.declared is not None and any(
             call[0] == self.opening
             and call[2:] == ("L1", "none", 1)
             and call[1] <= self.severity
             and at < self.declared
             for call, at in zip(self.calls, self.called_at, strict=True)
-        ):
-            return self.declared  # it has an audience of its own, who were not told
+        )
+        return self.declared if late else None
+
+    def second_call(self) -> float | None:
         due = self.response_due()
         if due is None or self.severity > 2:
             return None
@@ -288,4 +291,6 @@ class Model:
             dues.append((case.vendor + VENDORS[scenario][1], "L4", scenario, 1))
         if (second := case.second_call()) is not None:
             dues.append((second, "L1", "none", 2))
+        if (late := case.declared_call()) is not None:
+            dues.append((late, "L1", "none", 3))
         return dues

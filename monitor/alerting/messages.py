@@ -115,7 +115,7 @@ def _unpaged(item: Incident) -> str:
 def _paged(page: Page, facts: Facts) -> str:
     row = facts.runbook.escalation.get(page.escalation_level)
     who = f"{page.escalation_level} {row.to}" if row else page.escalation_level
-    call = ", second call," if page.attempt > 1 else ""
+    call = f"{call}," if (call := escalation.call_of(page.attempt)) else ""
     vendor = f", with a report for {page.vendor}" if page.vendor != "none" else ""
     told = f"{who}{call} paged at {page.severity} {clock(page.fired_at, facts.now)}{vendor}"
     return told if page.fell_back_at is None else f"{told}; by the fallback {clock(page.fell_back_at, facts.now)}"

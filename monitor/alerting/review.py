@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 from monitor.alerting.facts import WITHHELD, Facts, clock, utc
 from monitor.alerting.messages import impact, started
+from monitor.core.escalation import SECOND_CALL, call_of
 from monitor.core.incident import Event, Incident, Origin, Page
 from monitor.core.phrasing import phrase
 from monitor.core.quantity import format_duration
@@ -235,7 +236,7 @@ class _Draft:
             told.add((page.escalation_level, page.vendor))
             who = f"{page.escalation_level} {table.to}" if table else page.escalation_level
             who += f" ({page.vendor})" if page.vendor != "none" else ""
-            who += ", second call: nobody had answered" if page.attempt > 1 else ""
+            who += call_of(page.attempt) + (": nobody had answered" if page.attempt == SECOND_CALL else "")
             late = page.fired_at - page.due_at
             after = f", {format_duration(round(late))} late" if late >= 30 else ""
             yield f"Escalated {self.at(page.fired_at)} to {who}{after}"

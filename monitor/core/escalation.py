@@ -25,6 +25,9 @@ PARENT_PATIENCE_SECONDS = 2.0
 URGENT = frozenset({Severity.P1, Severity.P2})
 """The severities at which people are paged; of others they are only reminded, in business hours."""
 
+SECOND_CALL, DECLARED_CALL = 2, 3
+"""The attempts of L1 beside the first: nobody has answered in time; it was declared after the first was told."""
+
 REVIEW_REMINDERS_DAYS = 30
 """For how long people are reminded of a review that nobody holds."""
 
@@ -50,8 +53,8 @@ def steps_of(book: Runbook, incident: Incident, pages: Iterable[Page], *, record
     """
     ours = [page for page in pages if page.incident == incident.key and page.opening == incident.opening]
     steps = [step for level in book.escalation if (step := _level_step(book, incident, level)) is not None]
-    if (second := _second_call(book, incident, ours, recorded=recorded)) is not None:
-        steps.append(second)
+    calls = (_second_call(book, incident, ours, recorded=recorded), _declared_call(book, incident, ours))
+    steps += [call for call in calls if call is not None]
     return sorted(steps, key=lambda step: (step.at, step.level))
 
 
@@ -158,22 +161,34 @@ def _level_step(book: Runbook, incident: Incident, level: str) -> Due | None:
 
 
 def _second_call(book: Runbook, incident: Incident, pages: Iterable[Page], *, recorded: bool) -> Due | None:
-    """L1 once more: where the response time of a P1 or P2 has passed without an answer, to the second on call.
-
-    And where it was declared after all had been told: the declaration has an audience of its own to be told.
-    """
-    told = [page for page in pages if (page.escalation_level, page.attempt) == ("L1", 1)]
-    declared_at = incident.declared_at
-    if declared_at is not None and any(
-        page.fired_at < declared_at and page.severity <= incident.severity for page in told
-    ):
-        return Due("L1", f"{book.escalation['L1'].to}, as declared", declared_at, attempt=2)
+    """L1 once more: where the response time of a P1 or P2 has passed without an answer, to the second on call."""
     due = response_due(book, incident) if recorded else None
     if due is None or incident.severity not in URGENT:
         return None
-    if any(page.attempt == 2 and page.severity > incident.severity for page in pages):
+    if any(page.attempt == SECOND_CALL and page.severity > incident.severity for page in pages):
         due = incident.stays[-1].at + book.severities[incident.severity].respond
-    return Due("L1", f"{book.escalation['L1'].to}, second call", due, attempt=2)
+    return Due("L1", book.escalation["L1"].to + call_of(SECOND_CALL), due, attempt=SECOND_CALL)
+
+
+def _declared_call(book: Runbook, incident: Incident, pages: Iterable[Page]) -> Due | None:
+    """L1 once more: where it was declared after all had been told, since its audience has not been told.
+
+    Beside the second call and never in its place: who answers, and whether anybody does, is another question.
+    """
+    declared_at = incident.declared_at
+    if declared_at is None or not any(
+        (page.escalation_level, page.attempt) == ("L1", 1)
+        and page.fired_at < declared_at
+        and page.severity <= incident.severity
+        for page in pages
+    ):
+        return None
+    return Due("L1", book.escalation["L1"].to + call_of(DECLARED_CALL), declared_at, attempt=DECLARED_CALL)
+
+
+def call_of(attempt: int) -> str:
+    """How a page that is not the first of its level is called, after whom it is to."""
+    return {SECOND_CALL: ", second call", DECLARED_CALL: ", as declared"}.get(attempt, "")
 
 
 def _stay_began(incident: Incident, severities: tuple[Severity, ...]) -> float:

@@ -176,11 +176,20 @@ def test_a_declared_security_incident_is_told_to_all_levels_at_once() -> None:
 def test_a_declaration_after_the_first_page_is_told_to_its_own_audience_too() -> None:
     """The page's audience is a label, and labels never change: a page of its own tells the security team."""
     declared: dict[int, Change] = {5: lambda item, now: replace(item, declared_at=now)}
-    five = [(5, "L1/2", "P1"), (5, "L2", "P1"), (5, "L3", "P1")]
+    five = [(5, "L1/3", "P1"), (5, "L2", "P1"), (5, "L3", "P1")]
     assert play(opened(P1, "security"), declared) == [(0, "L1", "P1"), *five]
     assert play(opened(P4, "security"), {5: lambda item, now: replace(item, declared_at=now).takes(P1, now)}) == [
         (0, "L1", "P4"), (5, "L1", "P1"), (5, "L2", "P1"), (5, "L3", "P1"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("minute", [5, 70])
+def test_a_declaration_and_the_second_call_are_both_told(minute: int) -> None:
+    """Whichever comes first: neither has told the audience of the other."""
+    declared: dict[int, Change] = {minute: lambda item, now: replace(item, declared_at=now)}
+    told = play(opened(P1, "security"), declared, recorded=True)
+    assert [at for at, level, _ in told if level == "L1/2"] == [15]
+    assert [at for at, level, _ in told if level == "L1/3"] == [minute]
 
 
 def test_a_reopening_pages_the_first_level_anew_and_restarts_the_clocks() -> None:

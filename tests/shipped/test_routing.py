@@ -81,7 +81,7 @@ def expected(labels: Labels) -> list[str]:
 
 def pages() -> Iterator[dict[str, str]]:
     """The labels of every page that can come: each scenario, severity, level, attempt, vendor and audience."""
-    ends = [("L1", "none", 1), ("L1", "none", 2), ("L2", "none", 1), ("L3", "none", 1)]
+    ends = [("L1", "none", 1), ("L1", "none", 2), ("L1", "none", 3), ("L2", "none", 1), ("L3", "none", 1)]
     ends += [("L4", vendor, 1) for vendor in (*sorted(vendors()), "somebody-new")]
     scenario = runbook().scenarios["redis"]
     for severity, (level, vendor, attempt), audience in itertools.product(Severity, ends, ("oncall", "security")):

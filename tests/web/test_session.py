@@ -68,7 +68,9 @@ async def test_nobody_acts_without_a_name(site: Site, name: str) -> None:
 
 
 async def test_a_form_of_too_many_fields_says_nothing(site: Site) -> None:
-    answer = await site.client.post("/login", data={"token": TOKEN, "name": "Ana", **{f"x{each}": "" for each in range(60)}})
+    answer = await site.client.post(
+        "/login", data={"token": TOKEN, "name": "Ana", **{f"x{each}": "" for each in range(60)}}
+    )
     assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
 
 
