@@ -196,6 +196,15 @@ class Model:
             if now - case.clear_since >= patience and not any(at < now + patience for at in self.ripe[scenario]):
                 case.state, case.over = "resolved", now
 
+    def gone_against(self, scenario: str) -> int | None:
+        """The severity that somebody knows better than: of the rules, or the last of theirs where they cannot tell."""
+        case = self.open(scenario)
+        if not self.unknown[scenario] or case is None:
+            return self.derived[scenario]
+        if case.by_hand or case.state == "monitoring":
+            return None
+        return case.severity if case.waived is None else case.waived
+
     def _maybe_open(self, scenario: str, case: Case | None, now: float) -> None:
         derived = self.derived[scenario]
         if case is not None and case.overridden is not None:

@@ -182,7 +182,8 @@ class Anything(RuleBasedStateMachine):
         refused = case is None or (derived is not None and not force)
         if self._does(scenario, Resolve(force="it is known" if force else ""), refused=refused):
             assert case is not None
-            case.state, case.over, case.overridden = "resolved", self._now, derived
+            overridden = self._model.gone_against(scenario) if force else None
+            case.state, case.over, case.overridden = "resolved", self._now, overridden
             self._model.look(self._now)
             self._compare()
 
@@ -191,7 +192,7 @@ class Anything(RuleBasedStateMachine):
         case = self._model.open(scenario)
         if self._does(scenario, SetSeverity(severity, "x"), refused=case is None or case.severity == severity):
             assert case is not None
-            case.waived = self._model.derived[scenario]
+            case.waived = self._model.gone_against(scenario)
             case.stays.append((self._now, int(severity)))
             case.news = True
             self._model.look(self._now)

@@ -225,9 +225,10 @@ def _resolve(incident: Incident, action: Resolve, verdict: Verdict | None, now: 
             f"{', '.join(verdict.because)} still fails; it resolves by itself once that is well, "
             "or say why not: --force WHY"
         )
+    overridden = _derived(incident, verdict) if failing or action.force or action.false_alarm else None
     over = replace(
         resolved(incident, now),
-        overridden=verdict.severity if failing and verdict is not None else None,
+        overridden=overridden,
         false_alarm=action.false_alarm,
     )
     texts = [action.text, action.force and f"although probes fail: {action.force}"]
@@ -240,9 +241,17 @@ def _set_severity(incident: Incident, action: SetSeverity, verdict: Verdict | No
     why = _said(action.why, "why")
     if action.severity is incident.severity:
         raise Refused(f"{incident.key} is at {incident.severity} already")
-    waived = verdict.severity if verdict is not None else None
-    moved = replace(incident, waived=waived, updated_at=now).takes(action.severity, now, by)
+    moved = replace(incident, waived=_derived(incident, verdict), updated_at=now).takes(action.severity, now, by)
     return Step(moved, (("severity", f"{incident.severity} to {action.severity} by hand: {why}"),), update=True)
+
+
+def _derived(incident: Incident, verdict: Verdict | None) -> Severity | None:
+    """The severity that a person goes against. While nothing is known it is the last that was: no daemon may run."""
+    if verdict is None or not verdict.unknown:
+        return None if verdict is None else verdict.severity
+    if incident.by_hand or incident.state is State.MONITORING:
+        return None  # no rule made it what it is, or all were clear
+    return incident.severity if incident.waived is None else incident.waived
 
 
 def _declare(incident: Incident, action: Declare, scenario: Scenario | None, now: float, by: str) -> Step:

@@ -173,6 +173,23 @@ def test_how_it_is_resolved_by_hand(action: Resolve, said: Verdict | None, overr
     assert (item.overridden, item.false_alarm) == (overridden, false_alarm)
 
 
+@pytest.mark.parametrize(
+    ("item", "known"),
+    [
+        (FRESH, P2),
+        (replace(FRESH.takes(P4, NOON), waived=P2), P2),
+        (replace(FRESH, by_hand=True), None),
+        (WATCHED, None),
+    ],
+)
+def test_while_nothing_is_known_people_go_against_what_was_known_last(item: Incident, known: Any) -> None:
+    """No daemon may run, or its probes may not have: what they decided must hold when it does."""
+    assert became(item, Resolve(force="known"), UNKNOWN).overridden is known
+    assert became(item, Resolve(false_alarm="a test"), UNKNOWN).overridden is known
+    assert became(item, SetSeverity(P3, "a workaround"), UNKNOWN).waived is known
+    assert became(item, Resolve(), UNKNOWN).overridden is None
+
+
 def test_a_severity_by_hand_remembers_what_the_rules_said_then() -> None:
     assert became(FRESH, SetSeverity(P4, "a workaround")).waived is P2
     assert became(FRESH, SetSeverity(P4, "a workaround"), CLEAR).waived is None
