@@ -21,7 +21,7 @@ from monitor.alerting.fallback import Fallback, Message, message
 from monitor.alerting.heartbeat import Heartbeat
 from monitor.alerting.ledger import fingerprint
 from monitor.alerting.notices import Attention
-from monitor.alerting.pages import page_words, vendor_words
+from monitor.alerting.pages import page_words, still_told, vendor_words
 from monitor.alerting.silences import answers, silenced
 from monitor.clock import Clock, SystemClock
 from monitor.core import history
@@ -47,7 +47,6 @@ TICK_SECONDS = 1.0
 ALIVE_SECONDS = 15.0  # a moment is settled every second at least
 WORDS_SECONDS = 60.0  # how old the words of an open page may grow
 ANSWER_SECONDS = 0.5  # what answers that soon after an incident opened is in its first words
-RESOLVED_SECONDS = 900.0  # how long an ended page is still told to Alertmanager
 ADOPTION_SECONDS = 3.0
 SILENCES_SECONDS = 15.0  # how often Alertmanager is asked for silences, while a page is open
 DRAIN_SECONDS = 2.0
@@ -81,6 +80,7 @@ class Daemon:
             config.fallback, self._clock, pages=self._cycle.pages, compose=self._compose, carried=self._carried
         )
         self._heartbeat = Heartbeat(config.heartbeat, self._clock, lambda: self._monitor.ticking and self._alive())
+        self._began_mono = self._clock.monotonic()
         self._silenced: dict[tuple[object, ...], Silenced] = {}
         self._monitor = MonitorView(__version__, self._clock.now(), self._clock.now())
         self._told = Told((), (), (), changed=True)
@@ -318,10 +318,10 @@ class Daemon:
 
     def _alerts(self) -> list[Alert]:
         """Everything that Alertmanager should know right now: open pages, pages that ended lately, the watchdog."""
-        now = self._clock.now()
+        now, up = self._clock.now(), self._clock.monotonic() - self._began_mono
         external = self._cycle.config.web.external_url
         facts = self._cycle.facts()
-        pages = [page for page in self._told.pages if _still_told(page, now)]
+        pages = [page for page in self._told.pages if still_told(page.ended_at, now, up)]
         told = {page.incident for page in pages}
         incidents = {item.key: item for item in self._told.incidents if item.key in told}
         words = {key: page_words(item, facts) for key, item in incidents.items()}
@@ -340,7 +340,7 @@ class Daemon:
         alerts += [
             Alert(notice.labels, notice.words, notice.fired_at, notice.ended_at, PAGE_LEASE_SECONDS, external)
             for notice in self._told.notices
-            if notice.ended_at is None or now - notice.ended_at < RESOLVED_SECONDS
+            if still_told(notice.ended_at, now, up)
         ]
         watchdog = {**self._cycle.config.labels, **WATCHDOG_LABELS}
         summary = {"title": "portal-monitor is alive", "summary": "Always firing: its absence is the alarm"}
@@ -467,10 +467,6 @@ async def _wait(event: asyncio.Event, seconds: float) -> bool:
     except TimeoutError:
         return True
     return False
-
-
-def _still_told(page: Page, now: float) -> bool:
-    return page.ended_at is None or now - page.ended_at < RESOLVED_SECONDS
 
 
 def _difference(before: Loaded, after: Loaded) -> ReloadReport:

@@ -181,6 +181,27 @@ def test_killed_in_an_incident_and_started_again_it_tells_nobody_anything(
     assert len(webhook.of("resolved", scenario="redis", kind="page")) == 1
 
 
+def test_what_ended_while_no_daemon_ran_is_told_however_long_ago_that_was(
+    make_daemon: MakeDaemon, redis_server: RedisServer, alertmanager: tuple[Alertmanager, Webhook]
+) -> None:
+    server, webhook = alertmanager
+    daemon = make_daemon(alertmanagers=(server.url,))
+    daemon.start()
+    daemon.wait_for_level("redis", "ok")
+    redis_server.kill()
+    webhook.wait_for_alert("firing", scenario="redis")
+    daemon.kill()
+    done = daemon.run("incident", "resolve", "redis", "--force", "the server is given up", "--by", "ann")
+    assert done.returncode == 0, done.stderr
+    with sqlite3.connect(daemon.folder / "state.db") as db:  # hours ago
+        db.execute("UPDATE page SET fired_at = fired_at - 7200, ended_at = ended_at - 7200")
+    db.close()
+    daemon.start()
+    daemon.wait_for_level("redis", "fail")
+    webhook.wait_for(lambda one: one.of("resolved", scenario="redis", kind="page"), 30)
+    assert not server.alerts('kind="page"')  # nor was anybody called anew: it fails no worse
+
+
 def test_an_empty_store_adopts_the_pages_that_alertmanager_holds(
     make_daemon: MakeDaemon, redis_server: RedisServer, alertmanager: tuple[Alertmanager, Webhook]
 ) -> None:

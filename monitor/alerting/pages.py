@@ -7,11 +7,12 @@ from collections.abc import Mapping
 from monitor.alerting import links
 from monitor.alerting.diagnosis import diagnosis
 from monitor.alerting.facts import Facts
+from monitor.alerting.ledger import PAGE_LEASE_SECONDS, RESOLVE_SECONDS
 from monitor.alerting.messages import reminder, status_update, vendor_report
 from monitor.core.incident import Incident, Notice, NoticeKind, Page
 from monitor.core.runbook import Scenario
 
-__all__ = ["Facts", "notice_labels", "notice_words", "page_labels", "page_words", "vendor_words"]
+__all__ = ["Facts", "notice_labels", "notice_words", "page_labels", "page_words", "still_told", "vendor_words"]
 
 
 def page_labels(scenario: Scenario, incident: Incident, page: Page, extra: Mapping[str, str]) -> dict[str, str]:
@@ -47,6 +48,17 @@ def notice_labels(
         of: notice.key,
         "source": "push",
     }
+
+
+def still_told(ended_at: float | None, now: float, up_seconds: float) -> bool:
+    """Whether Alertmanager is to be told of what ended then (wall times; None: it has not).
+
+    For a quarter of an hour after its end. For that long after a start, also of what ended while a lease given before
+    may still run: it may have ended while no daemon ran, or no Alertmanager, and what was owed then is forgotten.
+    """
+    if ended_at is None:
+        return True
+    return now - ended_at < (PAGE_LEASE_SECONDS if up_seconds < RESOLVE_SECONDS else RESOLVE_SECONDS)
 
 
 def page_words(incident: Incident, facts: Facts) -> dict[str, str]:
