@@ -78,7 +78,7 @@ class Source(Incidents, Protocol):
         """Return when the next snapshot is there. Any number may wait, and may give up waiting."""
 
     async def history(self, probe: str, since: float) -> list[Bucket]:
-        """The buckets of a probe from a wall time on, oldest first, in the resolution that fits."""
+        """The buckets of a probe from a wall time on, oldest first, in the resolution that fits. StoreError if it cannot be read."""
 
     async def reload(self) -> ReloadReport:
         """Read the configuration again and take it, or change nothing and say why."""

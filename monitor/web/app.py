@@ -6,6 +6,7 @@ import asyncio
 import gzip
 from dataclasses import asdict
 
+import structlog
 from pydantic import SecretStr
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
@@ -32,6 +33,8 @@ from monitor.web.live import FullError, Live
 from monitor.web.openapi import openapi
 from monitor.web.past import RANGES, range_seconds
 from monitor.web.toolkit import Toolkit
+
+log = structlog.get_logger()
 
 _WORTH_PACKING_BYTES = 1000
 _FOR_EVER = "public, max-age=31536000, immutable"
@@ -150,7 +153,11 @@ class _Pages:
             return await _page(request, self._console.missing("such probe"), 404)
         chosen = request.query_params.get("range", "1h")
         chosen = chosen if chosen in RANGES else "1h"
-        buckets = await self._source.history(name, snapshot.at - RANGES[chosen])
+        try:
+            buckets = await self._source.history(name, snapshot.at - RANGES[chosen])
+        except StoreError as error:  # what is at hand is shown all the same
+            log.warning("history_unreadable", probe=name, said=str(error))
+            buckets = []
         visitor = self._guard.visitor(request)
         html = await asyncio.to_thread(self._console.probe, snapshot, view, buckets, chosen, visitor)
         return await _page(request, html)
@@ -194,7 +201,10 @@ class _Pages:
         if seconds is None:
             return refuse(400, "Write a range such as 90m, 12h or 7d, of 31 days at the most.")
         since = snapshot.at - seconds
-        buckets = await self._source.history(name, since)
+        try:
+            buckets = await self._source.history(name, since)
+        except StoreError as error:
+            return refuse(503, str(error))
         return as_json(await asyncio.to_thread(history_json, view.config, buckets, since, snapshot.at))
 
     async def runs(self, request: Request) -> Response:

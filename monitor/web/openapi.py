@@ -110,7 +110,12 @@ def _reading() -> dict[str, Any]:
             "parameters": [_path("name"), _RANGE],
             "get": _operation(
                 "How a probe was over time, in minutes or in quarters of an hour, and its limits beside it",
-                {"200": _ref("HistoryJson"), "400": _ref("ErrorJson"), "404": _ref("ErrorJson")},
+                {
+                    "200": _ref("HistoryJson"),
+                    "400": _ref("ErrorJson"),
+                    "404": _ref("ErrorJson"),
+                    "503": _ref("ErrorJson"),
+                },
             ),
         },
         "/api/v1/probes/{name}/runs": {

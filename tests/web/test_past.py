@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import pytest
+
+from monitor.core.history import Bucket
 from monitor.core.probe import Outcome, Result
+from monitor.store import StoreError
 from monitor.web.past import RANGES, past_view, run_rows, share
 from tests.web import portal
 from tests.web.conftest import Site
@@ -70,3 +74,13 @@ async def test_the_page_takes_any_range_and_falls_back_to_an_hour(site: Site) ->
         assert page.status_code == 200
         chosen = name if name in RANGES else "1h"
         assert f'href="?range={chosen}" aria-current="page"' in page.text
+
+
+async def test_a_probe_is_shown_though_its_history_cannot_be_read(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def unreadable(probe: str, since: float) -> list[Bucket]:
+        raise StoreError("state.db: disk I/O error")
+
+    monkeypatch.setattr(site.source, "history", unreadable)
+    assert (await site.client.get("/probes/redis")).status_code == 200
+    answer = await site.client.get("/api/v1/probes/redis/history")
+    assert (answer.status_code, answer.json()) == (503, {"error": "state.db: disk I/O error"})
