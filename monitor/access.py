@@ -36,6 +36,10 @@ class Access:
         self._stored: Stored | None = None
         self.note = ""
 
+    def answered(self) -> bool:
+        """Whether our daemon runs."""
+        return self._daemon() is not None
+
     def get(self, route: str, **query: str) -> Any:
         """The JSON of an answer. Denied with the reason."""
         return self._asked("GET", route, query=query).json()
@@ -136,6 +140,8 @@ class Access:
     # --- the store ----------------------------------------------------------------------------------------------------
 
     def _store(self) -> Stored:
+        if self._loaded.outline:
+            raise Denied("no daemon answers any more, and without it the whole configuration is needed")
         if self._stored is None:
             from monitor.store import StoreError
             from monitor.stored import Stored

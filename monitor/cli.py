@@ -6,6 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -46,7 +47,7 @@ def main(context: click.Context) -> None:
     portal-monitor explain redis  why it is as bad as it is
     portal-monitor sandbox up     a small portal to try it all on
     """
-    context.obj = load_or_exit
+    context.obj = load_or_ask
 
 
 @main.command()
@@ -179,7 +180,7 @@ def status(path: str, *, as_json: bool, watched: bool) -> None:
     from monitor.access import Access, Denied
     from monitor.logging import configure
 
-    loaded = load_or_exit(path, EXIT_UNKNOWN)
+    loaded = load_or_ask(path, EXIT_UNKNOWN)
     configure(lambda: loaded.config.secrets, "auto", "error")
     access = Access(loaded)
     try:
@@ -277,6 +278,24 @@ def load_or_exit(path: str, code: int) -> Loaded:
         for problem in error.problems:
             click.echo(str(problem), err=True)
         sys.exit(code)
+
+
+def load_or_ask(path: str, code: int) -> Loaded:
+    """The same for a command that a running daemon answers: then it is enough to know where that is."""
+    from monitor.access import Access
+    from monitor.core.loading import outline
+    from monitor.core.source import ConfigError
+
+    try:
+        return load(path)
+    except ConfigError as error:
+        with suppress(OSError):
+            found = outline(path, Path(path).read_bytes(), env=os.environ)
+            if found is not None and Access(found).answered():
+                count = f"{len(error.problems)} mistake{'s' if len(error.problems) > 1 else ''}"
+                click.echo(f"The daemon answers. Read from here, {path} has {count}, as `check` says.", err=True)
+                return found
+    return load_or_exit(path, code)
 
 
 def _checked_web_config(path: str | None) -> Path | None:

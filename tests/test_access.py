@@ -13,9 +13,9 @@ import pytest
 from pydantic import SecretStr
 
 from monitor.access import Access, Denied
-from monitor.cli import load
+from monitor.cli import load, load_or_ask
 from monitor.core.config import WebConfig
-from monitor.core.loading import Loaded
+from monitor.core.loading import Loaded, outline
 from monitor.web.server import serve
 from tests.daemon import HEAD
 from tests.web import portal
@@ -82,6 +82,34 @@ async def test_a_daemon_that_goes_away_meanwhile_is_not_taken_for_one_that_is_do
         await elsewhere(lambda: access.get("/api/v1/incidents"))
     with pytest.raises(Denied, match=r"the daemon does not answer: .*; whether it was done is not known"):
         await elsewhere(lambda: access.change("POST", "/api/v1/incidents/x/note", {"text": "x", "by": "mei"}))
+
+
+async def test_a_running_daemon_answers_whose_file_cannot_be_used_from_here(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with serve(portal.Source(), WebConfig(port=0), SecretStr(TOKEN)) as served:
+        files(tmp_path, served.port)
+        path = tmp_path / "probes.yaml"
+        path.write_text(path.read_text().replace('"127.0.0.1:1"', '"${THE_DAEMONS_OWN_VARIABLE}", warn: nonsense'))
+        access = Access(await elsewhere(lambda: load_or_ask(str(path), 2)))
+        assert f"The daemon answers. Read from here, {path} has " in capsys.readouterr().err
+        assert len(await elsewhere(lambda: access.get("/api/v1/incidents"))) == 3
+        route = f"/api/v1/incidents/{portal.REDIS_DOWN.key}/note"
+        await elsewhere(lambda: access.change("POST", route, {"text": "Seen", "by": "mei"}))
+        late = Access(await elsewhere(lambda: load_or_ask(str(path), 2)))
+    with pytest.raises(Denied, match="no daemon answers any more"):
+        await elsewhere(lambda: late.get("/api/v1/incidents"))
+    assert not (tmp_path / "state.db").exists()
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        await elsewhere(lambda: load_or_ask(str(path), 2))
+    assert ended.value.code == 2
+    assert "the variable THE_DAEMONS_OWN_VARIABLE is not set" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("web", ["{listen: ${PORT_OF_THE_DAEMON}}", "{listen: nowhere}", "[", "{listen: 1, port: 2}"])
+def test_a_file_that_does_not_say_where_its_daemon_listens_is_no_way_to_it(web: str) -> None:
+    assert outline("probes.yaml", f"web: {web}\nprobes: {{}}\n", env={}) is None
 
 
 @pytest.mark.parametrize("answer", [b"healthy", b"<html>", b'{"error": "no"}', b""])

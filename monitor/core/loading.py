@@ -36,7 +36,7 @@ from monitor.core.runbook import Runbook
 from monitor.core.scrub import SHORTEST, scrub
 from monitor.core.source import ConfigError, Document, Path, Problem, parse
 
-__all__ = ["ConfigError", "Loaded", "Problem", "Read", "load"]
+__all__ = ["ConfigError", "Loaded", "Problem", "Read", "load", "outline"]
 
 Read = Callable[[str], str | bytes]
 """Gives the content of a file; OSError if it cannot."""
@@ -52,6 +52,7 @@ class Loaded:
     runbook: Runbook
     warnings: tuple[Problem, ...]
     files: tuple[str, ...]
+    outline: bool = False  # of the whole only `web` and `store` are here; see `outline`
 
 
 def load(path: str, text: str | bytes, *, types: Mapping[str, ProbeType], env: Mapping[str, str], read: Read) -> Loaded:
@@ -70,6 +71,28 @@ def load(path: str, text: str | bytes, *, types: Mapping[str, ProbeType], env: M
         # The runbook's path may come from the wrong variable.
         raise ConfigError([replace(problem, file=scrub(problem.file, reader.secrets)) for problem in problems])
     return Loaded(config, runbook, tuple(sorted({*reader.warnings, *warnings})), tuple(dict.fromkeys(reader.files)))
+
+
+def outline(path: str, text: str | bytes, *, env: Mapping[str, str]) -> Loaded | None:
+    """Where the daemon of this probes.yaml listens and has its store, whatever else is wrong with the file.
+
+    It is for who asks a daemon that runs: its variables may be nobody's but its own, and the file may have been changed
+    since. None if the file does not say even that.
+    """
+    try:
+        document = parse(path, text, env)
+    except ConfigError:
+        return None
+    problems: list[Problem] = []
+    said = {key: value for key, value in document.value.items() if key in ("web", "store")}
+    if any(document.is_broken((key,)) for key in said):
+        return None
+    keys = validated(ProbesKeys, {**said, "runbook": "none", "probes": {}}, document, (), problems)
+    if keys is None:
+        return None
+    web = WebConfig(*keys.web.listen, keys.web.external_url or "")
+    config = Config(probes={}, runbook="", store=beside(path, keys.store), web=web)
+    return Loaded(config, Runbook({}, {}, {}), (), (path,), outline=True)
 
 
 def _runbook(
