@@ -33,6 +33,7 @@ BLOCK = re.compile(r"^(?P<indent> *)```(?P<kind>\w*)\n(?P<text>.*?)^ *```$", re.
 SIX_KEYS = {"interval", "timeout", "warn", "fail", "fail_after", "needs"}
 OTHERS = {  # programs that the documentation may speak of; they are not ours
     "python3", "make", "docker", "kubectl", "amtool", "promtool", "kill", "sqlite3", "curl", "systemctl", "pip",
+    "systemd-run",
 }  # fmt: skip
 KEY = rsa.generate_private_key(65537, 2048).private_bytes(
     serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

@@ -92,6 +92,15 @@ def test_the_wheel_has_all_that_is_shipped_as_it_stands_at_the_top(wheel: Path) 
     assert licence == (ROOT / "LICENSE").read_bytes()
 
 
+def test_the_source_has_what_its_images_are_built_of(sdist: Path) -> None:
+    with tarfile.open(sdist) as tar:
+        held = {name.partition("/")[2] for name in tar.getnames()}
+    for dockerfile in ("Dockerfile", "deploy/sandbox.Dockerfile"):
+        for line in (ROOT / dockerfile).read_text().splitlines():
+            if line.startswith("COPY ") and "--from" not in line:
+                assert set(line.split()[1:-1]) <= held, f"{dockerfile}: {line}"
+
+
 def test_the_metadata_say_what_it_is(wheel: Path) -> None:
     said = metadata(wheel)
     assert (said["Name"], said["Version"], said["License-Expression"]) == ("portal-monitor", __version__, "Apache-2.0")
