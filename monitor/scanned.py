@@ -86,8 +86,8 @@ def _print_tables(summary: Summary) -> None:
         ("server_errors", f"{summary.server_errors:,}{ratio}"),
         ("unparsed", f"{summary.unparsed:,}"),
         *((f"matches[{name}]", f"{count:,}") for name, count in summary.matches.items()),
-        ("from", iso(summary.first_event) if summary.first_event is not None else "no line with a time"),
-        ("to", iso(summary.last_event) if summary.last_event is not None else ""),
+        ("first line", iso(summary.first_event) if summary.first_event is not None else "no line with a time"),
+        ("last line", iso(summary.last_event) if summary.last_event is not None else ""),
     ):
         counts.add_row(Text(name, style="dim"), Text(text))
     console.print(counts)
