@@ -36,6 +36,10 @@ DATABASE = [
     (error("Timed out fetching a new connection from the connection pool.", code="P2024"), {"pool"}),
     (error("Unable to start a transaction in the given time.", code="P2028"), {"pool"}),
     (error("timeout exceeded when trying to connect"), {"pool"}),
+    (error("Timed out fetching a new connection from the connection pool. More info: http://pris.ly/d/connection-pool"
+           " (Current connection pool timeout: 10, connection limit: 10)"), {"pool"}),
+    (error("Transaction API error: Unable to start a transaction in the given time."), {"pool"}),
+    (error("Too many database connections opened: FATAL"), {"full"}),
     (error("Too many database connections opened: FATAL: sorry, too many clients already", code="P2037"), {"full"}),
     (error('too many connections for role "portal"', code="53300"), {"full"}),
     (error("remaining connection slots are reserved for roles with the SUPERUSER attribute"), {"full"}),
