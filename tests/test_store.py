@@ -90,6 +90,12 @@ async def test_one_scenario_has_one_open_incident(store: Store) -> None:
     assert [item.key for item in store.load().incidents] == [INCIDENT.key]
 
 
+def test_a_folder_that_cannot_be_written_is_named_with_what_it_takes(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(StoreError, match=r"file/state\.db: File exists; the daemon's user must be able to write"):
+        Store(tmp_path / "file" / "state.db")
+
+
 async def test_a_second_daemon_is_refused_and_let_in_when_the_first_is_gone(path: Path) -> None:
     first = Store(path)
     with pytest.raises(Locked, match="another portal-monitor"):

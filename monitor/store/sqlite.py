@@ -439,7 +439,8 @@ def _take_lock(path: Path) -> int:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
         lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        raise StoreError(f"{path}: {error.strerror}") from error
+        wanted = "the daemon's user must be able to write in its folder, which `store:` of probes.yaml names"
+        raise StoreError(f"{path}: {error.strerror}; {wanted}") from error
     try:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
