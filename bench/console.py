@@ -22,7 +22,7 @@ from pydantic import SecretStr
 from monitor.core.config import WebConfig
 from monitor.web.console import STATIC, Console, static
 from monitor.web.server import serve
-from tests.browser.chromium import PHONE, chromium, visit
+from tests.browser.chromium import PHONE, chromium, program_of_browser, visit
 from tests.daemon import Daemon
 from tests.web import portal
 from tests.web.test_console import crowd
@@ -137,7 +137,10 @@ async def _cpu(client: httpx.AsyncClient) -> float:
 
 def main() -> None:
     weigh()
-    asyncio.run(paint())
+    if program_of_browser():
+        asyncio.run(paint())
+    else:
+        print("there is no browser (tools/fetch brings it where apt is): how fast pages appear is not measured")
     asyncio.run(crowd_of_consoles())
 
 

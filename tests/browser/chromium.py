@@ -64,10 +64,15 @@ class Visitor:
         return wide
 
 
+def program_of_browser() -> str | None:
+    """The path of a browser, if there is one."""
+    return next((found for name in PROGRAMS if (found := tool(name))), None)
+
+
 @asynccontextmanager
 async def chromium() -> AsyncIterator[Browser]:
     """A running browser."""
-    program = next((found for name in PROGRAMS if (found := tool(name))), None)
+    program = program_of_browser()
     assert program is not None, f"no browser; tools/fetch brings {PROGRAMS[0]}"
     async with async_playwright() as playwright:
         browser = await playwright.chromium.launch(executable_path=program, args=list(FLAGS))
