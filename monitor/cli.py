@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from monitor import __version__
-from monitor.incident_commands import COMMANDS
+from monitor.commands.incidents import COMMANDS
 
 if TYPE_CHECKING:
+    from monitor.commands.live import Row
     from monitor.core.loading import Loaded
-    from monitor.live import Row
     from monitor.logs.scan import Spec
 
 EXIT_OK, EXIT_REFUSED, EXIT_BAD_CONFIG = 0, 1, 2
@@ -88,8 +88,8 @@ def check(path: str, *, as_json: bool, live: bool) -> None:
     """Say everything that is wrong with the configuration, and how long an outage lasts before it pages."""
     import asyncio
 
-    from monitor import terminal
-    from monitor.beginning import placeholders
+    from monitor.commands import terminal
+    from monitor.commands.beginning import placeholders
     from monitor.core.patience import report
     from monitor.core.source import ConfigError
 
@@ -107,7 +107,7 @@ def check(path: str, *, as_json: bool, live: bool) -> None:
 
 
 async def _look_live(loaded: Loaded) -> list[Row]:
-    from monitor.live import look
+    from monitor.commands.live import look
 
     return await look(loaded.config)
 
@@ -119,7 +119,7 @@ def init(folder: str) -> None:
 
     What is there already is left as it is, and then nothing is written.
     """
-    from monitor.beginning import BeginError, begin
+    from monitor.commands.beginning import BeginError, begin
 
     try:
         written = begin(Path(folder))
@@ -151,8 +151,8 @@ def probe(names: tuple[str, ...], path: str, range_: str | None, *, as_json: boo
     """
     import asyncio
 
-    from monitor import terminal
-    from monitor.glance import look_once
+    from monitor.commands import terminal
+    from monitor.commands.glance import look_once
     from monitor.logging import configure
 
     loaded = load_or_exit(path, EXIT_UNKNOWN)
@@ -176,8 +176,8 @@ def probe(names: tuple[str, ...], path: str, range_: str | None, *, as_json: boo
 @click.option("--watch", "watched", is_flag=True, help="Keep looking, until Ctrl-C.")
 def status(path: str, *, as_json: bool, watched: bool) -> None:
     """What is broken, since when, how bad: from the running daemon, or from its store when it is down."""
-    from monitor import terminal
-    from monitor.access import Access, Denied
+    from monitor.commands import terminal
+    from monitor.commands.access import Access, Denied
     from monitor.logging import configure
 
     loaded = load_or_ask(path, EXIT_UNKNOWN)
@@ -222,8 +222,8 @@ def alert_test(path: str, severity: str, seconds: float) -> None:
 @json_option
 def scan(file: str, path: str | None, name: str | None, *, as_json: bool) -> None:
     """What a log probe sees in a whole file."""
+    from monitor.commands.scanned import show_scan
     from monitor.logs.scan import Spec
-    from monitor.scanned import show_scan
 
     # A log probe of which nothing is said reads by the same.
     spec = Spec() if name is None and path is None else _log_spec(path, name)
@@ -282,7 +282,7 @@ def load_or_exit(path: str, code: int) -> Loaded:
 
 def load_or_ask(path: str, code: int) -> Loaded:
     """The same for a command that a running daemon answers: then it is enough to know where that is."""
-    from monitor.access import Access
+    from monitor.commands.access import Access
     from monitor.core.loading import outline
     from monitor.core.source import ConfigError
 
@@ -314,8 +314,8 @@ def _watch(loaded: Loaded, first: Mapping[str, Any]) -> Mapping[str, Any]:
     """The live view, until Ctrl-C; what was last known."""
     from rich.console import Console
 
-    from monitor.access import Access, Denied
-    from monitor.watch import watch
+    from monitor.commands.access import Access, Denied
+    from monitor.commands.watch import watch
 
     last = first
 
@@ -335,8 +335,8 @@ def _show_histories(loaded: Loaded, names: tuple[str, ...], range_: str, *, as_j
     """Limits beside what was measured, of these probes or all: from the running daemon, or from its store."""
     from rich.console import Console
 
-    from monitor import limits
-    from monitor.access import Access, Denied
+    from monitor.commands import limits
+    from monitor.commands.access import Access, Denied
     from monitor.web.past import range_seconds
 
     if range_seconds(range_) is None:

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from monitor.access import Access, Denied
 from monitor.cli import load, load_or_ask
+from monitor.commands.access import Access, Denied
 from monitor.core.config import WebConfig
 from monitor.core.loading import Loaded, outline
 from monitor.web.server import serve

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 from redis import Redis
 
+from monitor.commands.glance import look_once
 from monitor.core.loading import load
-from monitor.glance import look_once
 from monitor.probes import discover
 from monitor.sandbox.servers import RedisServer
 from tests.core.test_evidence import RUNBOOK

@@ -18,7 +18,7 @@ import structlog
 from click.testing import CliRunner, Result
 
 from monitor.cli import main
-from monitor.incident_commands import causes
+from monitor.commands.incidents import causes
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 

@@ -16,9 +16,9 @@ import pytest
 from psycopg import sql
 from redis import Redis
 
+from monitor.commands.live import Row, Verdict, look
 from monitor.core.config import Config, FailAfter, ProbeConfig
 from monitor.core.probe import ProbeError
-from monitor.live import Row, Verdict, look
 from monitor.probes import discover
 from monitor.sandbox.servers import PostgresServer, RedisServer, postgres_programs
 from tests.conftest import MakePostgres, MakeRedis

@@ -6,8 +6,8 @@ import asyncio
 from dataclasses import replace
 from pathlib import Path
 
-from monitor.access import Access
 from monitor.clock import SystemClock
+from monitor.commands.access import Access
 from monitor.core.config import WebConfig
 from monitor.core.loading import Loaded
 from tests.lifecycle import Life, SteadyClock, config

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from monitor import limits, watch
+from monitor.commands import limits, watch
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from monitor import __version__
-from monitor.beginning import shipped
+from monitor.commands.beginning import shipped
 from tests.config.loading import SHIPPED_ENV
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -120,7 +120,7 @@ def test_the_command_of_the_wheel_begins_a_configuration_that_is_good(programs: 
     assert "monitor/starter" in run(
         programs / "python",
         "-c",
-        "import monitor.beginning as b; print(b.__file__, b._HERE / 'starter')",
+        "import monitor.commands.beginning as b; print(b.__file__, b._HERE / 'starter')",
         folder=tmp_path,
     )
     written = run(command, "init", "watch", folder=tmp_path)

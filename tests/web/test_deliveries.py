@@ -7,9 +7,9 @@ from typing import Any
 
 import jsonschema
 
+from monitor.commands.terminal import show_status
 from monitor.core.snapshot import Silenced
 from monitor.metrics import render
-from monitor.terminal import show_status
 from monitor.web.api import status_json
 from monitor.web.openapi import openapi
 from tests.web import portal

@@ -14,16 +14,16 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from monitor.commands.incident_views import deadline_lines, headline, seconds, undelivered
 from monitor.core.runbook import Severity
 from monitor.core.snapshot import ProbeView
 from monitor.core.words import clean, label, quantity
-from monitor.incident_views import deadline_lines, headline, seconds, undelivered
 from monitor.web.api import probe_json
 
 if TYPE_CHECKING:
+    from monitor.commands.live import Row
     from monitor.core.loading import Loaded
     from monitor.core.patience import Patience
-    from monitor.live import Row
 
 _STYLE = {"ok": "green", "warn": "yellow", "fail": "bold red", "unknown": "magenta"}
 _SIGN = {"ok": "✓", "warn": "!", "fail": "✗", "unknown": "?"}

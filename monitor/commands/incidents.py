@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from monitor.access import Access
+    from monitor.commands.access import Access
     from monitor.core.loading import Loaded
 
 Load = Callable[[str, int], "Loaded"]
@@ -58,7 +58,7 @@ def incident() -> None:
 @click.pass_obj
 def list_(load: Load, since: str | None, path: str, *, everything: bool, as_json: bool, as_csv: bool) -> None:
     """What is open, with what comes next; or the month: times to detect, acknowledge and resolve, breaches, reviews."""
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
         if as_csv:
@@ -72,7 +72,7 @@ def list_(load: Load, since: str | None, path: str, *, everything: bool, as_json
 
 
 def _month(access: Access, since: str, *, as_json: bool) -> None:
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     report = access.get("/api/v1/report", since=since)
     if not as_json:
@@ -93,7 +93,7 @@ def _month(access: Access, since: str, *, as_json: bool) -> None:
 @click.pass_obj
 def show(load: Load, incident: str | None, path: str, *, messages: bool, as_json: bool) -> None:
     """One incident: what it is, what comes, who was told, what happened."""
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
         found = access.get(f"/api/v1/incidents/{_key(access, incident, over=True)}{'/messages' if messages else ''}")
@@ -274,7 +274,7 @@ def review(load: Load, incident: str | None, text: str, by: str, path: str, *, d
 @click.pass_obj
 def explain(load: Load, subject: str, path: str, *, as_json: bool) -> None:
     """Why it is as bad as it is: which rule, since when, what is not known and why, and what comes next."""
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
         found = _explained(access, subject)
@@ -296,7 +296,7 @@ def maintenance() -> None:
 @click.pass_obj
 def start(load: Load, names: Sequence[str], *, length: str, reason: str, by: str, path: str, as_json: bool) -> None:
     """Begin it. Of a name that is a probe and a scenario, the probe is meant; write scenario:NAME for the other."""
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
         fields = {"of": list(names), "for": length, "reason": reason, **_me(by)}
@@ -310,7 +310,7 @@ def start(load: Load, names: Sequence[str], *, length: str, reason: str, by: str
 @click.pass_obj
 def list_windows(load: Load, path: str, *, as_json: bool) -> None:
     """What is on, and what probes.yaml plans next."""
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
         found = access.get("/api/v1/maintenance")
@@ -324,7 +324,7 @@ def list_windows(load: Load, path: str, *, as_json: bool) -> None:
 @click.pass_obj
 def end(load: Load, key: str, path: str, *, as_json: bool) -> None:
     """End it before its time. What still fails opens now."""
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
         found = access.change("DELETE", f"/api/v1/maintenance/{_named(key)}", {})
@@ -357,7 +357,7 @@ COMMANDS: tuple[click.Command, ...] = (incident, explain, maintenance, backup)
 @contextmanager
 def _reaching(load: Load, path: str) -> Iterator[Access]:
     """The way to the incidents of this configuration; what is refused on it ends the command with the reason."""
-    from monitor.access import Access, Denied
+    from monitor.commands.access import Access, Denied
     from monitor.core.request import BadRequest
     from monitor.logging import configure
 
@@ -386,7 +386,7 @@ def _change(access: Access, verb: str, key: str, fields: dict[str, Any], *, as_j
 
 
 def _show_changed(found: Any, before: int, *, as_json: bool) -> None:
-    from monitor import incident_views as views
+    from monitor.commands import incident_views as views
 
     _echo_json(found) if as_json else views.show_changed(found, _now(), before)
 
@@ -398,7 +398,7 @@ def causes(incidents: list[Any]) -> list[Any]:
 
 def _key(access: Access, word: str | None, *, over: bool = False) -> str:
     """The key of the incident that is meant, fit for an address."""
-    from monitor.access import Denied
+    from monitor.commands.access import Denied
 
     found = access.get("/api/v1/incidents")
     opened = [item for item in found if item["state"] != "resolved"]
@@ -425,7 +425,7 @@ def _key(access: Access, word: str | None, *, over: bool = False) -> str:
 
 def _reviewable(access: Access) -> str:
     """The only incident whose review is owed."""
-    from monitor.access import Denied
+    from monitor.commands.access import Denied
 
     found = access.get("/api/v1/incidents", since=_since("400d"))
     owed = [item["key"] for item in found if item["deadlines"]["review"] in {"due", "overdue"}]
@@ -436,7 +436,7 @@ def _reviewable(access: Access) -> str:
 
 def _explained(access: Access, word: str) -> Any:
     """The explanation of a scenario, or of the incident whose key begins so."""
-    from monitor.access import Denied
+    from monitor.commands.access import Denied
 
     try:
         return access.get(f"/api/v1/explain/{_named(word)}")
@@ -456,7 +456,7 @@ def _split(words: Sequence[str]) -> tuple[str | None, str]:
 
 def _named(word: str) -> str:
     """A name as it may stand in an address: no name holds anything else."""
-    from monitor.access import Denied
+    from monitor.commands.access import Denied
     from monitor.core.words import clean
 
     if not re.fullmatch(r"\w[\w.-]*", word):

@@ -18,7 +18,7 @@ from monitor.core.loading import Loaded
 from monitor.core.words import clean, utc
 
 if TYPE_CHECKING:
-    from monitor.stored import Stored
+    from monitor.commands.stored import Stored
 
 PATIENCE_SECONDS = 10.0
 
@@ -143,8 +143,8 @@ class Access:
         if self._loaded.outline:
             raise Denied("no daemon answers any more, and without it the whole configuration is needed")
         if self._stored is None:
+            from monitor.commands.stored import Stored
             from monitor.store import StoreError
-            from monitor.stored import Stored
 
             try:
                 self._stored = Stored(self._loaded)

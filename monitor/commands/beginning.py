@@ -11,7 +11,7 @@ from pathlib import Path
 
 from monitor.core.source import Problem
 
-_HERE = Path(__file__).parent
+_HERE = Path(__file__).parent.parent
 _PLACEHOLDER = re.compile(r"""(?x)
     https?://[^/\s"']*\bexample\.com        # one word for each address, whatever follows
     | [\w.+-]+@[\w.-]*\bexample\.com
