@@ -44,7 +44,6 @@ class Told:
     incidents: tuple[Incident, ...]
     pages: tuple[Page, ...]  # open, or ended lately
     notices: tuple[Notice, ...]  # likewise
-    changed: bool  # an incident or page is not as it was
 
 
 class Cycle:
@@ -237,7 +236,7 @@ class Cycle:
 
     def told(self) -> Told:
         """All that anybody may know."""
-        return Told(self._book.incidents(), self._book.all_pages, self._book.notices, changed=True)
+        return Told(self._book.incidents(), self._book.all_pages, self._book.notices)
 
     def windows(self) -> tuple[Window, ...]:
         """Maintenance that is on now."""

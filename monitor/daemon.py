@@ -83,7 +83,7 @@ class Daemon:
         self._began_mono = self._clock.monotonic()
         self._silenced: dict[tuple[object, ...], Silenced] = {}
         self._monitor = MonitorView(__version__, self._clock.now(), self._clock.now())
-        self._told = Told((), (), (), changed=True)
+        self._told = Told((), (), ())
         self._loops: dict[str, asyncio.Task[None]] = {}
         self._woken: dict[str, asyncio.Event] = {}
         self._openings: frozenset[tuple[str, int]] = frozenset()  # of the incidents that are open
