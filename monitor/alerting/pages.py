@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import structlog
+
 from monitor.alerting import links
 from monitor.alerting.diagnosis import diagnosis
 from monitor.alerting.facts import Facts
@@ -11,6 +13,8 @@ from monitor.alerting.ledger import PAGE_LEASE_SECONDS, RESOLVE_SECONDS
 from monitor.alerting.messages import reminder, status_update, vendor_report
 from monitor.core.incident import Incident, Notice, NoticeKind, Page
 from monitor.core.runbook import Scenario
+
+log = structlog.get_logger()
 
 __all__ = ["Facts", "notice_labels", "notice_words", "page_labels", "page_words", "still_told", "vendor_words"]
 
@@ -62,7 +66,19 @@ def still_told(ended_at: float | None, now: float, up_seconds: float) -> bool:
 
 
 def page_words(incident: Incident, facts: Facts) -> dict[str, str]:
-    """The words of an incident's pages, the same on all of them."""
+    """The words of an incident's pages, the same on all of them.
+
+    Whatever is wrong with a word: the page goes out with those that need nothing, and no other page waits for it.
+    """
+    try:
+        return _page_words(incident, facts)
+    except Exception:
+        log.exception("page_words_failed", incident=incident.key)
+        title = f"[{incident.severity}] {incident.scenario}"
+        return {"title": title, "summary": f"{title} ({incident.key})", "severity_now": str(incident.severity)}
+
+
+def _page_words(incident: Incident, facts: Facts) -> dict[str, str]:
     title = facts.title(incident)
     url = facts.config.web.external_url
     words = {
@@ -80,7 +96,13 @@ def page_words(incident: Incident, facts: Facts) -> dict[str, str]:
 
 def vendor_words(page: Page, incident: Incident, facts: Facts) -> dict[str, str]:
     """What a page to a vendor says beside that: the report; nothing on any other page."""
-    report = "" if page.vendor == "none" else vendor_report(incident, page.vendor, facts)
+    if page.vendor == "none":
+        return {}
+    try:
+        report = vendor_report(incident, page.vendor, facts)
+    except Exception:  # as above
+        log.exception("vendor_report_failed", incident=incident.key)
+        report = ""
     return {"vendor_report": report} if report else {}
 
 
