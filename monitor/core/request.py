@@ -69,12 +69,12 @@ def parse(body: bytes) -> dict[str, Any]:
     return found
 
 
-def who(given: Mapping[str, Any], user: str = "") -> str:
+def who(given: Mapping[str, Any], user: str = "", secrets: Iterable[str] = ()) -> str:
     """Who does it: the field `by`; the user who logged in, if any, is named beside it, or alone."""
     by = given.get("by", "")
     if not isinstance(by, str):
         raise _wrong("by", by)
-    name = " ".join(_printable(by).split())
+    name = " ".join(_printable(scrub(by, secrets)).split())
     if len(name) > LONGEST_NAME:
         raise BadRequest(f"by: {len(name)} characters were found; write at most {LONGEST_NAME}")
     if name.lower() == MONITOR:  # on a timeline it is the monitor that did what nobody did

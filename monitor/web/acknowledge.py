@@ -73,7 +73,7 @@ class Acknowledging:
         try:
             given = _fields(await read_body(request))
             form = replace(form, by=given.get("by", ""), text=given.get("text", "")[:_LONGEST_NOTE])
-            by, text = asked.who({"by": form.by}), asked.said("note", form.text, secrets)
+            by, text = asked.who({"by": form.by}, secrets=secrets), asked.said("note", form.text, secrets)
         except BadRequest as error:
             said = "Please write your name." if not form.by.strip() else str(error)
             return await self._page(replace(form, wrong=said), 400)

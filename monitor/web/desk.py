@@ -279,7 +279,7 @@ class Desk:
         """The fields of the body, who asks, and the secrets that no text may hold."""
         given = asked.parse(await read_body(request))
         secrets = self._source.snapshot().config.secrets
-        return given, asked.who(given, user_of(request)), secrets
+        return given, asked.who(given, user_of(request), secrets), secrets
 
     # --- one incident -------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, RedirectResponse, Response
 
 from monitor.core.request import MONITOR
+from monitor.core.scrub import scrub
 from monitor.web import Source
 from monitor.web.console import Console
 from monitor.web.guard import Guard, read_form
@@ -37,9 +38,12 @@ class Door:
         if refusal := self._guard.place_refused(request):
             return refusal
         fields = await read_form(request)
-        name, back = name_of(fields.get("name", "")), fields.get("next", "")
+        written, back = fields.get("name", ""), fields.get("next", "")
+        name = name_of(scrub(written, self._source.snapshot().config.secrets))
         if not name:
             return self._form(request, back, "Write your name: it stands beside everything you do.", 400)
+        if not self._guard.has_users and self._guard.may_log_in(written):  # neither logged nor shown
+            return self._form(request, back, "That is the token: it belongs into the field below.", 400)
         if name.lower() == MONITOR:
             return self._form(request, back, "Write another name: that is the monitor's own.", 400)
         if not self._guard.may_log_in(fields.get("token", "")):

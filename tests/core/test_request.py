@@ -126,3 +126,7 @@ def test_who_does_it(by: str, user: str, name: str) -> None:
 def test_nobody_is_nobody_and_the_monitor_is_not_impersonated(by: object) -> None:
     with pytest.raises(BadRequest, match=r"^by: "):
         request.who({"by": by})
+
+
+def test_a_secret_is_nobodys_name() -> None:
+    assert request.who({"by": "mei s3cret"}, "ann", ["s3cret"]) == "mei [secret] (as ann)"

@@ -67,6 +67,19 @@ async def test_nobody_acts_without_a_name(site: Site, name: str) -> None:
     assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
 
 
+@pytest.mark.parametrize("token", ["", TOKEN])
+async def test_a_token_in_the_place_of_the_name_is_neither_kept_nor_shown(site: Site, token: str) -> None:
+    with capture_logs() as logged:
+        answer = await log_in(site.client, name=TOKEN, token=token)
+    assert (answer.status_code, "set-cookie" in answer.headers) == (400, False)
+    assert TOKEN not in answer.text + str(logged)
+
+
+async def test_a_secret_is_nobodys_name(site: Site) -> None:
+    await log_in(site.client, name=f"Ana {portal.CANARY}")
+    assert (await site.client.get("/session")).json()["name"] == "Ana [secret]"
+
+
 async def test_a_form_of_too_many_fields_says_nothing(site: Site) -> None:
     answer = await site.client.post(
         "/login", data={"token": TOKEN, "name": "Ana", **{f"x{each}": "" for each in range(60)}}
