@@ -545,8 +545,10 @@ def _bare(name: str) -> str:
 
 
 def _adopted(labels: Mapping[str, str], since: float, runbook: Runbook, own: Mapping[str, str]) -> Page | None:
-    """The page that these labels are; None for another kind of alert, another monitor's, or an unknown scenario."""
+    """The page that these labels are; None for another kind of alert, another monitor's, or what the runbook has not."""
     if labels.get("kind") != "page" or labels.get("scenario") not in runbook.scenarios:
+        return None
+    if labels.get("escalation_level") not in runbook.escalation:
         return None
     if any(labels.get(name) != value for name, value in own.items()):
         return None

@@ -366,6 +366,18 @@ async def test_a_cause_that_is_over_does_not_silence_what_begins_later(simulate:
     assert run.pages() == [("redis", "P2"), ("performance", "P3")]
 
 
+@pytest.mark.parametrize(("level", "adopted"), [("L1", 1), ("", 0), ("L9", 0)])
+async def test_a_page_of_a_level_that_the_runbook_has_not_is_not_adopted(
+    simulate: Simulate, level: str, adopted: int
+) -> None:
+    ours = await simulate(PROBES, BOOK, down("redis", since=1e9))
+    labels = {"kind": "page", "scenario": "redis", "incident": "redis-1", "severity": "P1", "escalation_level": level,
+              "vendor": "none", "attempt": "1"}  # fmt: skip
+    await ours.cycle.adopt([(labels, ours.clock.wall)])
+    assert len(ours.cycle.incidents()) == adopted
+    assert ours.cycle.scenario_views()["redis"].escalation_level == adopted
+
+
 async def test_another_monitors_pages_are_not_adopted(simulate: Simulate) -> None:
     ours = await simulate(replace(PROBES, labels={"site": "staging"}), BOOK, down("redis", since=1e9))
     labels = {"kind": "page", "scenario": "redis", "incident": "redis-1", "severity": "P1", "escalation_level": "L1",

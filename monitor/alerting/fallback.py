@@ -1,7 +1,7 @@
 """The fallback: what carries a P1 page that no Alertmanager takes. A command, or an address to POST to.
 
-Each page once, by its id: it may come a second time only where the daemon was killed before it could save that it had
-been carried. What fails is tried again, until the fallback or an Alertmanager has taken it.
+Each page once, by its id: it may come a second time only where the daemon ended before it could save that it had been
+carried. What fails is tried again, until the fallback or an Alertmanager has taken it.
 """
 
 from __future__ import annotations
