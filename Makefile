@@ -3,6 +3,7 @@
 PYTHON ?= $(shell for python in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$python && break; done)
 WORKERS ?= 4
+MAKEFLAGS += --jobs=2 # programs are fetched while the code is checked
 
 BIN := .venv/bin
 INSTALLED := .venv/.installed
@@ -26,7 +27,7 @@ $(INSTALLED): requirements-dev.lock pyproject.toml
 	@$(PIP) install --no-deps -e .
 	@touch $@
 
-fetch: ## the programs that Debian ships (Alertmanager, Prometheus, mtail, logrotate), into .tools
+fetch: install ## the programs that Debian ships (Alertmanager, Prometheus, mtail, logrotate), into .tools
 	@tools/fetch
 
 run: install fetch ## a portal to watch, and the daemon on it; prints the console's address
