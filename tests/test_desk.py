@@ -399,6 +399,7 @@ def test_a_secret_that_somebody_pastes_is_not_kept(daemon: Daemon) -> None:
 
 
 def test_maintenance_holds_and_its_end_opens_what_still_fails(daemon: Daemon) -> None:
+    wait_until(lambda: any(item["scenario"] == "held" for item in daemon.status()["incidents"]), what="the incident")
     begun = post(daemon, "maintenance", of=["kept-back"], reason="A new disk", **{"for": "2h"})
     assert begun.status_code == 201
     window = begun.json()
