@@ -74,7 +74,9 @@ async def test_a_night_on_call(sandbox: Sandbox, tmp_path: Path) -> None:
         await expect(page.locator(".who")).to_contain_text(NAME)
         await page.get_by_text("Identified", exact=True).click()
         await page.get_by_label("What the cause is").fill("half a sentence, when the page")
-        await page.get_by_role("button", name="Acknowledge").click()
+        await log_in(phone.page, token)  # in bed, with the telephone
+        await phone.page.get_by_role("button", name="Acknowledge").click()
+        await expect(phone.page.locator(".clocks")).to_contain_text(f"Acknowledged by {NAME}")
         await expect(page.locator(".clocks")).to_contain_text(f"Acknowledged by {NAME}")
         await expect(page.locator(".timeline .ack")).to_contain_text(NAME)
         assert await page.get_by_label("What the cause is").input_value() == "half a sentence, when the page"
@@ -84,8 +86,11 @@ async def test_a_night_on_call(sandbox: Sandbox, tmp_path: Path) -> None:
         await page.get_by_role("button", name="Write the note").click()
         await expect(page.locator(".timeline .fix")).to_contain_text("Restarted Redis")
         await check(desk, "acknowledged")
-        await phone.page.get_by_role("link", name="Redis").first.click()
-        await expect(phone.page.locator(".timeline .fix")).to_contain_text(NAME)
+        await expect(phone.page.locator(".timeline .fix")).to_contain_text(NAME, timeout=PATIENCE_MS)
+        await phone.page.get_by_text("Note", exact=True).click()
+        await phone.page.get_by_label("What was seen or done").fill("Its memory was full")
+        await phone.page.get_by_role("button", name="Write the note").click()
+        await expect(phone.page.locator(".timeline .note")).to_contain_text("Its memory was full")
         await check(phone, "acknowledged-phone")
 
         await asyncio.to_thread(sandbox.heal, "redis")
@@ -94,7 +99,8 @@ async def test_a_night_on_call(sandbox: Sandbox, tmp_path: Path) -> None:
         await expect(page.locator("#message-review")).to_contain_text("Restarted Redis")
         assert await page.evaluate("document.querySelectorAll('.anonymous').length") == 0
         await check(desk, "resolved")
-        await phone.page.reload()
+        await expect(phone.page.locator("#card .status")).to_have_text("resolved")
+        await expect(phone.page.locator("#message-review")).to_contain_text("Its memory was full")
         await check(phone, "resolved-phone")
 
         await page.goto(f"{console}/probes/redis")
