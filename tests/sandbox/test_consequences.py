@@ -114,7 +114,8 @@ def test_a_full_redis_answers_reads_and_refuses_sign_in(portal: Sandbox) -> None
         assert portal.status(*LOGIN) == 500
         assert portal.status("/api/dashboard") == 200
         assert health(portal) == (503, {"database": "ok", "cache": "fail"})
-        assert "OOM" in errored(lines(), "/api/auth/login", 500)[0]["err"]["message"]
+        # Of other visitors' requests some may have begun in an earlier outage.
+        assert any("OOM" in line["err"]["message"] for line in errored(lines(), "/api/auth/login", 500))
 
 
 def test_without_the_database_every_request_fails(portal: Sandbox) -> None:
