@@ -19,7 +19,7 @@ from monitor.alerting import links
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 
-SCRIPT = "<script>alert(1)</script>{{ 7 * 7 }}\x1b[31m\u202e"
+SCRIPT = "<script>alert(1)</script>{{ 99991 * 99991 }}\x1b[31m\u202e"
 CANARY = "canary-7d2e91c0"
 PARTS = [f"part-{number}" for number in range(40)]
 """Scenarios that no probe ever fails: what a test opens by hand."""
@@ -370,14 +370,14 @@ def test_hostile_words_are_kept_as_words(daemon: Daemon) -> None:
     ):
         found = did(daemon, key, verb, by=SCRIPT, **fields)
     said = "".join(str(event) for event in found["events"])
-    assert "<script>alert(1)</script>{{ 7 * 7 }} [31m" in said
+    assert "<script>alert(1)</script>{{ 99991 * 99991 }} [31m" in said
     assert "\\x1b" not in said
     assert "\\x00" not in said
     assert "\\u202e" not in said
     assert "two\\nlines" in said
     page = daemon.get(f"/incidents/{key}").text
     assert "<script>alert" not in page
-    assert "49" not in daemon.get(f"/api/v1/incidents/{key}/messages").json()["status_update"]
+    assert "9998200081" not in daemon.get(f"/api/v1/incidents/{key}/messages").json()["status_update"]
 
 
 def test_half_a_letter_cannot_stop_the_store(daemon: Daemon) -> None:

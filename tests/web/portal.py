@@ -51,7 +51,7 @@ from monitor.web import ReloadReport
 
 NOW = 1795453200.0  # 2026-11-23T17:00:00Z
 CANARY = "canary-4f1e-s3cret"
-SCRIPT = "<script>alert(1)</script>{{ 7 * 7 }}\x1b[31m"
+SCRIPT = "<script>alert(1)</script>{{ 99991 * 99991 }}\x1b[31m"
 
 
 async def never(options: Any, context: ProbeContext) -> Reading:

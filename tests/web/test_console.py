@@ -253,7 +253,7 @@ def test_texts_of_the_runbook_are_filled_with_live_values() -> None:
 
 # --- hostile and large -----------------------------------------------------------------------------------------------
 
-HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 7*7 }}{% raw %}\x1b[31m\x00\u2028\ud800"
+HOSTILE = "<script>alert(1)</script>\"'><img src=x onerror=alert(2)>{{ 99991*99991 }}{% raw %}\x1b[31m\x00\u2028\ud800"
 
 
 def hostile() -> Snapshot:
@@ -325,7 +325,7 @@ def check_harmless(html: str, root: str | None) -> None:
     assert not page.all("img")
     assert not [name for _, tag in page.tags for name in tag if name.startswith("on") or name == "style"]
     assert "alert(2)" in page.text or root == "./"  # shown as text; a login need not say it again
-    assert "49" not in re.sub(r"2049|\d*49\d+|\d+49|\b49\b(?= (ms|s|min|%))", "", page.text)  # no template was filled
+    assert "9998200081" not in page.text  # no template was filled
     assert "\x1b" not in html
     assert "\u202e" not in html
     assert not [tag for tag in page.all("a") if not re.match(r"\./|\.\./|#|\?|https?://", str(tag.get("href")))]
