@@ -28,9 +28,8 @@ from monitor.core.runbook import Level, Runbook, Severity
 from monitor.core.severity import RuleKey, Verdict
 from monitor.core.snapshot import ScenarioView
 from monitor.levels import Levels, view
-from monitor.store import Saved
+from monitor.store import AT_HAND_SECONDS, Saved
 
-FORGET_SECONDS = 31 * 86400.0  # how long a resolved incident is kept at hand
 LATE_SECONDS = 30.0  # a page that much after its time says so
 SIGHT_SECONDS = 60.0  # after a start: how long an incident of before waits for its probes before it goes further
 
@@ -165,7 +164,7 @@ class Casebook:
     def forget_the_old(self) -> None:
         """Keep at hand what may still matter; the store keeps all."""
         now = self._clock.now()
-        gone = {key for key, item in self._past.items() if (item.resolved_at or now) < now - FORGET_SECONDS}
+        gone = {key for key, item in self._past.items() if (item.resolved_at or now) < now - AT_HAND_SECONDS}
         self._past = {key: item for key, item in self._past.items() if key not in gone}
         self._pages = [page for page in self._pages if page.incident not in gone]
         self._notices = [notice for notice in self._notices if notice.incident not in gone]

@@ -1,6 +1,7 @@
 """What must survive a restart, in one SQLite file with one writer."""
 
 from monitor.store.sqlite import (
+    AT_HAND_SECONDS,
     Changes,
     Locked,
     Record,
@@ -18,6 +19,7 @@ from monitor.store.sqlite import (
 )
 
 __all__ = [
+    "AT_HAND_SECONDS",
     "Changes",
     "Locked",
     "Record",

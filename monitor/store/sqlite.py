@@ -39,7 +39,7 @@ log = structlog.get_logger()
 GROUP_SECONDS = 0.05  # how long a group waits for one more
 _GROUP = 100  # batches in a group at the most
 RETRY_SECONDS = 1.0
-AT_HAND_SECONDS = 31 * 86400.0  # how long a resolved incident is loaded at start
+AT_HAND_SECONDS = 31 * 86400.0  # how long a resolved incident is at hand; the store keeps it for longer
 KEEP_SECONDS = 400 * 86400.0  # and how long it is kept: a year of month's ends, and some days
 TIDY_SECONDS = 3600.0
 
