@@ -21,8 +21,8 @@ import pytest
 from monitor.logs.read import Answer, Ask
 from monitor.logs.scan import Scanner, Spec
 from monitor.logs.worker import answer
+from tests.logs.application import Application, LocalWriter
 from tests.logs.rig import Rig
-from tests.logs.test_storm import LocalWriter
 
 RACES_SECONDS = 5.0
 SOAK_SECONDS = 180.0
@@ -56,13 +56,13 @@ class Races:
         self.amid = False  # something is happening: its own system calls are not the reader's
         self.left = 0  # things that may happen during one step of the reader
         self.copied = False  # the copy is made, the cut is to come
-        self.half = b""
-        self.late = False
+        self.application = application = Application(rig, self.random)
         self.did: list[str] = []
         self.opened: list[int] = []  # by the reader: what the system closes when it is killed
         self.share = self.random.choice((0.01, 0.03, 0.1, 0.3))
         self.happenings: list[tuple[int, Callable[[], None]]] = [
-            (30, self.write), (6, self.write_half), (8, self.rename), (4, self.rename_late), (8, self.copy), (2, self.kill),
+            (30, application.write), (6, application.write_half), (8, application.rename),
+            (4, application.rename_late), (8, self.copy), (2, self.kill),
         ]  # fmt: skip
 
     def happen(self) -> None:
@@ -95,7 +95,7 @@ class Races:
                 self.restart()
             self.did.append(">")
         self.amid = True
-        self.finish_line()
+        self.application.finish_line()
         self.cut()
         self.rig.read()
         self.rig.settle()
@@ -118,46 +118,9 @@ class Races:
                     os.close(fd)
         self.opened = []
 
-    def write(self) -> None:
-        self.finish_line()
-        self.rig.writer.write(self.rig.many(self.random.choice((1, 1, 2, 5, 40)), self.random.choice((0, 0, 3, 700))))
-
-    def write_half(self) -> None:
-        self.finish_line()
-        line = self.rig.line()
-        at = self.random.randrange(1, len(line))
-        self.rig.writer.write(line[:at])
-        self.half = line[at:]
-
-    def finish_line(self) -> None:
-        if self.half:
-            self.rig.writer.write(self.half)
-            self.half = b""
-
-    def reopen(self) -> None:
-        self.finish_line()
-        self.rig.writer.reopen(self.rig.path)
-        self.late = False
-
-    def rename(self) -> None:
-        if self.late:
-            self.reopen()
-        self.rig.shift()
-        self.reopen()
-
-    def rename_late(self) -> None:
-        if self.late:
-            self.reopen()
-        self.rig.shift()
-        if self.random.random() < 0.5:
-            self.rig.path.touch()
-        self.late = True
-
     def copy(self) -> None:
         """The first half of a copytruncate."""
-        if self.late:
-            self.reopen()
-        self.finish_line()
+        self.application.come_to_rest()
         self.rig.copy()
         self.copied = True
 

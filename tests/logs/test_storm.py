@@ -16,31 +16,11 @@ from pathlib import Path
 import pytest
 
 from monitor.logs.worker import Worker
+from tests.logs.application import Application, LocalWriter
 from tests.logs.rig import Rig
 
 STORM_SECONDS = 5.0
 SOAK_SECONDS = 240.0
-
-
-class LocalWriter:
-    """The same as the writer's process, in this one: a storm has tens of thousands of writes."""
-
-    def __init__(self) -> None:
-        self.files: dict[str, int] = {}
-
-    def open(self, path: Path, mode: str = "a", name: str = "log") -> None:
-        self.files[name] = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-
-    def write(self, data: bytes, name: str = "log") -> None:
-        os.write(self.files[name], data)
-
-    def reopen(self, path: Path, name: str = "log") -> None:
-        os.close(self.files.pop(name))
-        self.open(path, name=name)
-
-    def stop(self) -> None:
-        for fd in self.files.values():
-            os.close(fd)
 
 
 class Storm:
@@ -49,12 +29,11 @@ class Storm:
     def __init__(self, rig: Rig, seed: int) -> None:
         self.rig = rig
         self.random = random.Random(seed)
-        self.half = b""  # what is still to be written of a line
-        self.late = False  # the writer has the old file
+        self.application = application = Application(rig, self.random)
         self.did: list[str] = []
         self.happenings: list[tuple[int, Callable[[], None]]] = [
-            (30, self.write), (8, self.write_half), (10, self.rename), (4, self.rename_late), (6, self.copytruncate),
-            (4, self.pack), (25, self.rig.read), (8, self.rig.look), (8, self.rig.save), (4, self.kill), (4, self.wait),
+            (30, application.write), (8, application.write_half), (10, application.rename),
+            (4, application.rename_late), (6, self.copytruncate), (4, self.pack), (25, self.rig.read), (8, self.rig.look), (8, self.rig.save), (4, self.kill), (4, self.wait),
         ]  # fmt: skip
 
     def run(self, steps: int) -> None:
@@ -65,50 +44,12 @@ class Storm:
             ((_, happening),) = self.random.choices(self.happenings, weights)
             self.did.append(happening.__name__)
             happening()
-        self.finish_line()
+        self.application.finish_line()
         self.rig.read()
         self.rig.settle()
 
-    def write(self) -> None:
-        self.finish_line()
-        self.rig.writer.write(self.rig.many(self.random.choice((1, 1, 2, 5, 40)), self.random.choice((0, 0, 3, 700))))
-
-    def write_half(self) -> None:
-        self.finish_line()
-        line = self.rig.line()
-        at = self.random.randrange(1, len(line))
-        self.rig.writer.write(line[:at])
-        self.half = line[at:]
-
-    def finish_line(self) -> None:
-        if self.half:
-            self.rig.writer.write(self.half)
-            self.half = b""
-
-    def reopen(self) -> None:
-        self.finish_line()
-        self.rig.writer.reopen(self.rig.path)
-        self.late = False
-
-    def rename(self) -> None:
-        if self.late:
-            self.reopen()
-        self.rig.shift()
-        self.reopen()
-
-    def rename_late(self) -> None:
-        """The writer goes on in the old file until it opens the new one, if there is one already."""
-        if self.late:
-            self.reopen()
-        self.rig.shift()
-        if self.random.random() < 0.5:
-            self.rig.path.touch()
-        self.late = True
-
     def copytruncate(self) -> None:
-        if self.late:
-            self.reopen()
-        self.finish_line()  # half a line on each side of a cut is no line
+        self.application.come_to_rest()
         self.rig.copytruncate()
 
     def pack(self) -> None:
@@ -127,9 +68,7 @@ class Storm:
         self.rig.restart()
 
     def wait(self) -> None:
-        if self.late:
-            self.reopen()
-        self.finish_line()
+        self.application.come_to_rest()
         self.rig.settle()
 
 
