@@ -10,12 +10,12 @@ from __future__ import annotations
 import json
 import math
 import re
-from bisect import bisect_left, bisect_right
+from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, tzinfo
 from functools import partial
-from itertools import accumulate, chain, takewhile
+from itertools import chain, takewhile
 from operator import itemgetter
 from typing import Any, Literal
 
@@ -28,11 +28,12 @@ from monitor.logs.window import (
     BY_SOURCE,
     FUTURE_SECONDS,
     SOURCES_MOST,
+    STEP_BOUNDS_MS,
+    STEPS,
     Bucket,
     Series,
     is_whole,
     of_source,
-    step,
 )
 
 Format = Literal["auto", "pino", "winston", "text"]
@@ -194,11 +195,22 @@ class _Memo(dict[Any, Any]):
         return value
 
 
-class _Latencies(_Memo):
-    """The same for latencies: fractions hardly ever come twice, so they are not kept."""
+class _Ladder(_Memo):
+    """The rung that a latency stands on, as it came out of a line: bounds in milliseconds divide one from the next."""
+
+    def __init__(self, bounds_ms: Sequence[float], rungs: Sequence[int], bare_ms: float) -> None:
+        super().__init__(self._find)
+        self.bounds_ms, self.rungs, self.bare_ms = bounds_ms, rungs, bare_ms
 
     def __missing__(self, key: Any) -> Any:
-        return self.work_out(key) if key.__class__ is float else super().__missing__(key)
+        # Fractions hardly ever come twice: they are not remembered, and have the shortest way.
+        if key.__class__ is float and 0 <= key < math.inf:
+            return self.rungs[bisect_left(self.bounds_ms, key * self.bare_ms)]
+        return super().__missing__(key)
+
+    def _find(self, value: object) -> int:
+        took = milliseconds(value, self.bare_ms)
+        return _NO_LATENCY if took is None else self.rungs[bisect_left(self.bounds_ms, took)]
 
 
 def is_error(level: object) -> bool:
@@ -277,6 +289,15 @@ def _number(value: object) -> Number:
     return value if isinstance(value, int | float | str) and not isinstance(value, bool) else None
 
 
+def _time(value: object) -> float | str | None:
+    """A time as it stands in a log, or None for anything else."""
+    number = _number(value)
+    try:
+        return float(number) if isinstance(number, int) else number
+    except OverflowError:
+        return None
+
+
 def _bare_number(text: bytes) -> Number:
     """A number out of a line of text, or the text if it is more than that, such as `12ms`."""
     try:
@@ -298,14 +319,13 @@ def _literal(pattern: str) -> bytes | None:
 
 def _lines_with(literal: bytes, lines: Sequence[bytes], block: bytes) -> Iterator[int]:
     """The indexes of the lines that hold a text, by one search through them all: much faster than one in each."""
-    at = block.find(literal)
-    if at < 0:
-        return
-    ends = list(accumulate(map(len, lines)))
+    index, at = -1, block.find(literal)
     while at >= 0:
-        index = bisect_right(ends, at)
+        end = block.find(b"\n", at) + 1 or len(block)
+        line = block[block.rfind(b"\n", 0, at) + 1 : end]
+        index = lines.index(line, index + 1)  # a comparison of two lines ends at their first difference or length
         yield index
-        at = block.find(literal, ends[index])
+        at = block.find(literal, end)
 
 
 def _typed_decoder(paths: Mapping[str, tuple[str, ...]]) -> Callable[[bytes], Any] | None:
@@ -354,8 +374,8 @@ class _Line(msgspec.Struct, gc=False):
     """
 
     level: int | str = 0
-    time: Number = None
-    timestamp: Number = None
+    time: float | str | None = None  # to compare two floats is cheaper than two whole numbers of this size
+    timestamp: float | str | None = None
     res: _Response | None = None
     response_time: Number = None
     context: _Context | str | None = None
@@ -407,11 +427,11 @@ class Scanner:
         self._patterns = [
             (name, _literal(pattern), compile_pattern(pattern)) for name, pattern in spec.patterns.items()
         ]
-        self._edges_ms = [edge * 1000 for edge in spec.edges_seconds]
         self._ordinary: set[object] = set()  # levels below error that were seen
         self._problems = Problems()
         self._upstream = _Memo(self._find_upstream)
-        self._steps = _Latencies(self._step)
+        self._steps = _Ladder(STEP_BOUNDS_MS, STEPS, spec.duration_ms)
+        self._edges_ms = [edge * 1000 for edge in spec.edges_seconds]
         self._iso_starts = _Memo(self._iso_start)
         self.begin(now=0.0, oldest=0.0, last_event=None)
 
@@ -558,8 +578,8 @@ class Scanner:
         level = _number(get("level"))
         return _Line(
             level=level if isinstance(level, int | str) else int(level or 0),
-            time=_number(get("time")),
-            timestamp=_number(record.get(_other_time(self._paths))),
+            time=_time(get("time")),
+            timestamp=_time(record.get(_other_time(self._paths))),
             res=_Response(status if isinstance(status, int) and status is not True else None) if answered else None,
             response_time=_number(get("response_time")),
             duration=duration,
@@ -619,19 +639,18 @@ class Scanner:
     def _count(self, objects: Iterable[_Line]) -> None:
         """The hot loop: one turn for each line."""
         ordinary, upstreams = self._ordinary, self._upstream
-        low = high = lines = errors = 0
+        lines = errors = 0
+        low = high = 0.0
         prefix = ""  # of the ISO times that fall into the cell, in UTC
         cell, values = self._old, self._old.values
         take = values[ALL].append
         for line in objects:
             time = line.time
-            if time.__class__ is int:
-                is_near = low <= time < high
-            elif line is _CONTINUED:
-                is_near = cell is self._timed_cell
-            else:
-                is_near = time.__class__ is str and prefix != "" and time.startswith(prefix) and time[-1] == "Z"
-            if not is_near:
+            if (
+                not (time.__class__ is float and low <= time and time < high)  # noqa: PLR1716 - a chain is slower
+                and not (time.__class__ is str and prefix != "" and time.startswith(prefix) and time[-1] == "Z")
+                and not (line is _CONTINUED and cell is self._timed_cell)
+            ):
                 cell.lines += lines
                 cell.errors += errors
                 lines = errors = 0
@@ -652,7 +671,7 @@ class Scanner:
                 if took is not None:
                     take(took)
                     status = response.status
-                    if status is not None and 500 <= status < 600:
+                    if status is not None and status >= 500 and status < 600:
                         cell.server_errors += 1
                 continue
             took = line.duration
@@ -733,27 +752,27 @@ class Scanner:
             self._ordinary.add(level)
         return False
 
-    def _place(self, line: _Line) -> tuple[_Cell, int, int, str]:
+    def _place(self, line: _Line) -> tuple[_Cell, float, float, str]:
         """The bucket that a line falls into, and what tells that the next one does too.
 
-        That is a whole number between the bounds, or an ISO time in UTC with this beginning.
+        That is a number between the bounds, or an ISO time in UTC with this beginning.
         """
         time = line.time or line.timestamp
         if isinstance(time, str):
             start = self._iso_starts[_iso_key(time)]
             if start is not None and start <= self._now + FUTURE_SECONDS:
                 self._last_event, self._timed_cell = float(start), self._cell(start)
-                return self._timed_cell, 0, 0, time[:18] if time[-1] == "Z" and len(time) >= _ISO_SECONDS else ""
+                return self._timed_cell, 0.0, 0.0, time[:18] if time[-1] == "Z" and len(time) >= _ISO_SECONDS else ""
         seconds = self._event(line)
         if seconds is None:
             seconds = self._now if self._last_event is None else self._last_event
-            return self._cell(_start(seconds)), 0, 0, ""
+            return self._cell(_start(seconds)), 0.0, 0.0, ""
         start = _start(seconds)
         self._last_event, self._timed_cell = seconds, self._cell(start)
-        if not isinstance(time, int):
-            return self._timed_cell, 0, 0, ""
+        if not isinstance(time, float):
+            return self._timed_cell, 0.0, 0.0, ""
         unit = round(time / seconds)
-        return self._timed_cell, start * unit, (start + BUCKET_SECONDS) * unit, ""
+        return self._timed_cell, float(start * unit), float((start + BUCKET_SECONDS) * unit), ""
 
     def _event(self, line: _Line) -> float | None:
         """The event time of a line in seconds; None where it has none, or one too far ahead to be true."""
@@ -844,7 +863,3 @@ class Scanner:
 
     def _milliseconds(self, value: object) -> float | None:
         return milliseconds(value, self.spec.duration_ms)
-
-    def _step(self, value: object) -> int:
-        took = self._milliseconds(value)
-        return _NO_LATENCY if took is None else step(took)

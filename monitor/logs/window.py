@@ -25,15 +25,13 @@ PACK_STEPS = 128
 ACCURACY = 0.01
 _GAMMA = (1 + ACCURACY) / (1 - ACCURACY)
 _LOG_GAMMA = math.log(_GAMMA)
-_LEAST, _MOST = 1e-3, 1e9  # milliseconds: a microsecond to eleven days, in 1,383 steps
+_FIRST, _LAST = -345, 1037  # steps from a microsecond to eleven days
 _ZERO = -400  # the step of a latency under a microsecond
 
-
-def step(milliseconds: float) -> int:
-    """The step of a sketch that a latency falls into."""
-    if milliseconds < _LEAST:
-        return _ZERO
-    return math.ceil(math.log(min(milliseconds, _MOST)) / _LOG_GAMMA)
+STEP_BOUNDS_MS = (math.nextafter(1e-3, 0), *(_GAMMA**number for number in range(_FIRST, _LAST)))
+"""The latency in milliseconds up to which each step goes, and that included; the last goes on."""
+STEPS = (_ZERO, *range(_FIRST, _LAST + 1))
+"""The steps of a sketch, from the lowest to the highest."""
 
 
 def step_value(number: int) -> float:
