@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -63,6 +63,7 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
     """Keep watch until SIGTERM. SIGHUP reads the configuration again."""
     import asyncio
 
+    from monitor.commands.bars import Bars
     from monitor.daemon import Daemon
     from monitor.logging import configure
     from monitor.store import StoreError
@@ -74,8 +75,10 @@ def run(path: str, web_config: str | None, log_format: str, log_level: str) -> N
     try:
         web_config_file = _checked_web_config(web_config)
         daemon = Daemon(loaded, lambda: load(path), web_config_file=web_config_file, systemd=Systemd(os.environ))
-        configure(lambda: daemon.secrets, log_format, log_level)  # a reload may bring new ones
-        asyncio.run(daemon.run())
+        with ExitStack() as stack:
+            steps = [stack.enter_context(Bars()).in_log] if sys.stderr.isatty() else []
+            configure(lambda: daemon.secrets, log_format, log_level, steps=steps)  # a reload may bring new ones
+            asyncio.run(daemon.run())
     except* (StoreError, ListenError) as errors:
         _fail("; ".join(str(error) for error in errors.exceptions), EXIT_REFUSED)
 

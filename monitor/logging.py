@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Callable, Iterable, MutableMapping
+from collections.abc import Callable, Iterable, MutableMapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import structlog
+from structlog.typing import Processor
 
 from monitor.core.scrub import scrub
 
 Secrets = Callable[[], Iterable[str]]
 
 
-def configure(secrets: Secrets, style: str, level: str) -> None:
-    """Log to standard error. No line leaves with a secret in it, tracebacks included."""
+def configure(secrets: Secrets, style: str, level: str, *, steps: Sequence[Processor] = ()) -> None:
+    """Log to standard error. No line leaves with a secret in it, tracebacks included.
+
+    `steps` are of the terminal's: what is logged goes through them where it is written as text for people.
+    """
     if style == "auto":
         style = "console" if sys.stderr.isatty() else "logfmt"
     numbers = {"debug": 10, "info": 20, "warning": 30, "error": 40}
@@ -27,6 +31,7 @@ def configure(secrets: Secrets, style: str, level: str) -> None:
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
             _Scrub(secrets),
+            *(steps if style == "console" else ()),
             _renderer(style),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(numbers[level]),

@@ -10,7 +10,8 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import contextmanager, nullcontext
+from functools import partial
 from typing import TYPE_CHECKING
 
 import click
@@ -31,7 +32,7 @@ def show_scan(path: str, spec: Spec, *, as_json: bool) -> None:
     """What a log probe sees in a whole file; on a terminal a bar on standard error says how far it is read."""
     try:
         size = os.stat(path).st_size  # noqa: PTH116 - no pathlib for one call
-        with _bar(path, size) if sys.stderr.isatty() and size >= LARGE_BYTES else nullcontext() as progress:
+        with _bar(path) if sys.stderr.isatty() and size >= LARGE_BYTES else nullcontext() as progress:
             summary = scan_file(path, spec, progress)
     except OSError as error:
         click.echo(f"portal-monitor: {path}: {error.strerror or error}", err=True)
@@ -42,24 +43,12 @@ def show_scan(path: str, spec: Spec, *, as_json: bool) -> None:
         _print_tables(summary)
 
 
-def _bar(path: str, size: int) -> AbstractContextManager[Progress]:
-    """A bar for as long as the context lasts, which is told the bytes that are read and those that there are."""
-    from contextlib import contextmanager
+@contextmanager
+def _bar(path: str) -> Iterator[Progress]:
+    from monitor.commands.bars import Bars
 
-    from rich.console import Console
-    from rich.progress import BarColumn, DownloadColumn, TextColumn, TimeRemainingColumn, TransferSpeedColumn
-    from rich.progress import Progress as Bar
-
-    name = "".join(char for char in os.path.basename(path) if char.isprintable())  # noqa: PTH119
-
-    @contextmanager
-    def shown() -> Iterator[Progress]:
-        columns = (TextColumn("{task.description}", markup=False), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-        with Bar(*columns, TimeRemainingColumn(), transient=True, console=Console(stderr=True)) as bar:
-            task = bar.add_task(f"reading {name}", total=size)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
-
-    return shown()
+    with Bars() as bars:
+        yield partial(bars.tell, path)
 
 
 def _finite(value: object) -> object:

@@ -37,7 +37,7 @@ SAVE_SECONDS = 1.0  # at least, between two saves
 SAVE_BYTES_PER_SECOND = 32 * 1024  # a large state is saved less often
 SAVE_MOST_SECONDS = 10.0
 PROGRESS_BYTES = 100 * 10**6  # with more to catch up on than this, it is told how far that is
-PROGRESS_SECONDS = 5.0
+PROGRESS_SECONDS = 0.5
 FILES_MOST = 64
 EDGES_MOST = 48
 VERSION = 1
@@ -146,7 +146,6 @@ class Journal:
         self._changed |= held != self._held
         self._held = held
         self._look_over(now)
-        self._tell_progress(now)
         return True
 
     def advance(self) -> bool:
@@ -314,8 +313,8 @@ class Journal:
         self._most_lag_bytes = max(self._most_lag_bytes, self.lag_bytes)
         if self._most_lag_bytes >= PROGRESS_BYTES and now >= (self._told_at or float("-inf")) + PROGRESS_SECONDS:
             self._told_at = now
-            share = 1 - self.lag_bytes / self._most_lag_bytes
-            log.info("log_catching_up", path=self.path, read=f"{share:.0%}", left_bytes=self.lag_bytes)
+            read = self._most_lag_bytes - self.lag_bytes
+            log.info("log_catching_up", path=self.path, read_bytes=read, left_bytes=self.lag_bytes)
 
     def _look_over(self, now: float) -> None:
         self.looked_at = now
@@ -323,6 +322,7 @@ class Journal:
         self._at_rest = all(follower.pending(now) is None for follower in self.followers.values())
         if self._at_rest:
             self.caught_up_at = now
+        self._tell_progress(now)
 
     # ---- anywhere
 

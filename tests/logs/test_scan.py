@@ -5,17 +5,14 @@ from __future__ import annotations
 import json
 import math
 import os
-import pty
 import random
 import statistics
 import subprocess
 import sys
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import replace
-from io import BytesIO, FileIO
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +26,7 @@ from monitor.logs.scan import Delta, Scanner, Spec, event_seconds, is_error, mil
 from monitor.logs.summary import scan_file
 from monitor.logs.window import STEP_BOUNDS_MS, STEPS, Bucket, Ring, Series, step_value
 from monitor.probes.log import LogOptions
+from tests.terminals import terminal
 
 SAMPLES = (Path(__file__).with_name("pino_samples.ndjson")).read_bytes()
 NOW = 1795460000.0
@@ -438,23 +436,9 @@ def test_bar_is_shown_on_a_terminal_and_nowhere_else(tmp_path: Path) -> None:
     with errors.open("wb") as out:
         assert run_scan(log, out.fileno())["error_lines"] == 20_000
     assert errors.read_bytes() == b""
-    ours, theirs = pty.openpty()
-    with ThreadPoolExecutor() as pool, os.fdopen(ours, "rb", buffering=0) as terminal:
-        shown = pool.submit(read_terminal, terminal)
-        try:
-            assert run_scan(log, theirs)["lines"] == 20_000
-        finally:
-            os.close(theirs)
-        assert b"reading [bold]app.log" in shown.result()
-
-
-def read_terminal(terminal: FileIO) -> bytes:
-    """All that is shown until the other side is closed, which Linux tells by an error."""
-    shown = b""
-    with suppress(OSError):
-        while piece := terminal.read(4096):
-            shown += piece
-    return shown
+    with terminal() as (theirs, shown):
+        assert run_scan(log, theirs)["lines"] == 20_000
+    assert b"reading [bold]app.log" in shown()
 
 
 def test_command_reads_as_a_probe_does_of_which_nothing_is_said() -> None:

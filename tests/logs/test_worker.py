@@ -86,11 +86,11 @@ def test_much_to_catch_up_on_tells_how_far_it_is(own: Rig, monkeypatch: pytest.M
         while own.journal and own.journal.advance():
             own.now += journal.PROGRESS_SECONDS
             own.journal.look()
-        own.look()
     told = [one for one in logged if one["event"] == "log_catching_up"]
     left = [one["left_bytes"] for one in told]
     assert left == sorted(left, reverse=True)
-    assert (told[0]["read"], logged[-1]["event"]) == ("0%", "log_caught_up")
+    assert {one["read_bytes"] + one["left_bytes"] for one in told} == {left[0]}
+    assert (told[0]["read_bytes"], logged[-1]["event"]) == (0, "log_caught_up")
     assert own.is_exact()
 
 
