@@ -79,7 +79,7 @@ class Worker:
         """The child's answer within `seconds`; ChildLost where there is none."""
         if self._socket is None:
             try:
-                self._start()
+                self.start()
             except OSError as error:
                 self.stop()
                 raise ChildLost(f"cannot be started: {error}") from error
@@ -164,7 +164,8 @@ class Worker:
             return float("inf")
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
-    def _start(self) -> None:
+    def start(self) -> None:
+        """Start the child; a question does so where there is none. OSError where it cannot be started."""
         ours, theirs = socket.socketpair()
         with theirs:
             self._child = subprocess.Popen(
