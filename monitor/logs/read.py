@@ -113,7 +113,7 @@ class _Reader:
     def __init__(self, fd: int, ask: Ask) -> None:
         self.fd, self.offset, self.anchor, self.skip, self.final = fd, ask.offset, ask.anchor, ask.skip, ask.final
         self.until = 2**62 if ask.until is None else ask.until
-        self.block = b""  # the bytes of the lines that `next` gave
+        self.block = b""  # the lines that `next` gave, and at most the beginning of one more
         self.oversize = False
 
     def next(self, most: int) -> list[bytes] | None:
@@ -129,14 +129,16 @@ class _Reader:
         if block[0] == 0:  # the hole that a writer leaves who does not append
             return self._take(block[: len(block) - len(block.lstrip(b"\0"))], [])
         lines = BytesIO(block).readlines()
+        size = len(block)
         if lines[-1][-1:] != b"\n":
-            block = block[: -len(lines.pop())]
+            size -= len(lines.pop())  # to cut it off the block would be a copy of it all
         if not lines:
             return self._long_line()
         if len(lines) > most:
             lines = lines[:most]
             block = b"".join(lines)
-        return self._take(block, lines)
+            size = len(block)
+        return self._take(block, lines, size)
 
     def _long_line(self) -> list[bytes] | None:
         line = os.pread(self.fd, min(LINE_MOST_BYTES, self.until - self.offset), self.offset)
@@ -148,10 +150,12 @@ class _Reader:
             return self._take(line, [])
         return self._take(line, [line]) if self.final and line else None
 
-    def _take(self, block: bytes, lines: list[bytes]) -> list[bytes]:
+    def _take(self, block: bytes, lines: list[bytes], size: int | None = None) -> list[bytes]:
+        """Go on behind the first `size` bytes of a block, which are `lines`; all of it where that is not said."""
+        size = len(block) if size is None else size
         self.block = block
-        self.offset += len(block)
-        self.anchor = (self.anchor + block[-ANCHOR_BYTES:])[-ANCHOR_BYTES:]
+        self.offset += size
+        self.anchor = (self.anchor + block[max(0, size - ANCHOR_BYTES) : size])[-ANCHOR_BYTES:]
         return lines
 
 

@@ -319,13 +319,14 @@ def _literal(pattern: str) -> bytes | None:
 
 def _lines_with(literal: bytes, lines: Sequence[bytes], block: bytes) -> Iterator[int]:
     """The indexes of the lines that hold a text, by one search through them all: much faster than one in each."""
-    index, at = -1, block.find(literal)
+    until = block.rfind(b"\n") + 1 or len(block)
+    index, at = -1, block.find(literal, 0, until)
     while at >= 0:
-        end = block.find(b"\n", at) + 1 or len(block)
+        end = block.find(b"\n", at, until) + 1 or until
         line = block[block.rfind(b"\n", 0, at) + 1 : end]
-        index = lines.index(line, index + 1)  # a comparison of two lines ends at their first difference or length
+        index = lines.index(line, index + 1)  # two lines are seldom of one length: that is soon compared
         yield index
-        at = block.find(literal, end)
+        at = block.find(literal, end, until)
 
 
 def _typed_decoder(paths: Mapping[str, tuple[str, ...]]) -> Callable[[bytes], Any] | None:
@@ -448,7 +449,7 @@ class Scanner:
         self._problems.begin()
 
     def feed(self, lines: Sequence[bytes], block: bytes) -> None:
-        """Count `lines`, which are the lines of `block`, each with its newline if it has one."""
+        """Count `lines`, which are the whole lines of `block`, or the one that it is, without a newline."""
         before = self._last_event
         event_of: Callable[[int], float | None]
         if self.spec.format == "text" and not self._default_text:
