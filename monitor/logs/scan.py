@@ -95,7 +95,7 @@ class Spec(msgspec.Struct, frozen=True, kw_only=True):
     zone: str = "UTC"
 
 
-class Count(msgspec.Struct, array_like=True):
+class Count(msgspec.Struct, array_like=True, gc=False):
     """A histogram of one series: how many fell below each edge (and above the last), and their sum."""
 
     below: list[int]
@@ -117,7 +117,7 @@ def recut(count: Count, edges: Sequence[float], new: Sequence[float]) -> Count:
     return Count(below, count.sum_ms)
 
 
-class Delta(msgspec.Struct, array_like=True):
+class Delta(msgspec.Struct, array_like=True, gc=False):
     """What a stretch of a log says: sums, and the buckets it touches by the second at which they begin."""
 
     lines: int = 0

@@ -39,7 +39,7 @@ def step_value(number: int) -> float:
     return 0.0 if number == _ZERO else 2 * math.exp(number * _LOG_GAMMA) / (1 + _GAMMA)
 
 
-class Series(msgspec.Struct, array_like=True):
+class Series(msgspec.Struct, array_like=True, gc=False):
     """The latencies of one upstream in one bucket: how many, their sum in milliseconds, and the sketch."""
 
     count: int = 0
@@ -77,7 +77,7 @@ class Series(msgspec.Struct, array_like=True):
         self.steps = {}
 
 
-class Bucket(msgspec.Struct, array_like=True):
+class Bucket(msgspec.Struct, array_like=True, gc=False):
     """Ten seconds of a log."""
 
     lines: int = 0
