@@ -8,6 +8,7 @@ starts once. What other probes feel of a log being read is in `bench/beside.py`.
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 import os
 import random
@@ -171,6 +172,7 @@ def daemon(log: str, spec: Spec) -> None:
 
     The clock goes with the log, so that every line falls into a window, as it does when the log is written.
     """
+    gc.freeze()  # as the daemon does
     worker = Worker()
     worker.start()
     started = cpu_seconds(worker.pid)

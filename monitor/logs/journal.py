@@ -116,7 +116,7 @@ class Journal:
         self._set_edges(kept if len(kept) <= EDGES_MOST else self.spec.edges_seconds)
         _recut(saved.totals, edges, self.spec.edges_seconds)
         self.totals, self.since, self.last_line = saved.totals, saved.since, saved.last_line
-        self.ring.buckets = saved.buckets
+        self.ring = Ring(self.ring.span_seconds, saved.buckets)
         self._restored = saved.followers
         self.published, self.published_lost = _copy(saved.totals), _lost(saved.followers.values())
 

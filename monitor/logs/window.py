@@ -200,6 +200,9 @@ class Ring:
     span_seconds: float
     buckets: dict[int, Bucket] = field(default_factory=dict)
 
+    def __post_init__(self) -> None:
+        self._open = set(self.buckets)  # those that may have something to pack
+
     def oldest(self, now: float) -> int:
         """The first second that is still kept: what is older is counted in no window."""
         return int((now - self.span_seconds) // BUCKET_SECONDS) * BUCKET_SECONDS
@@ -214,6 +217,7 @@ class Ring:
                 self.buckets[start].add(bucket)
             else:
                 self.buckets[start] = bucket
+            self._open.add(start)
         self.prune(now)
 
     def prune(self, now: float) -> None:
@@ -221,9 +225,10 @@ class Ring:
         oldest, closed = self.oldest(now), now - 3 * BUCKET_SECONDS
         for start in [start for start in self.buckets if start < oldest]:
             del self.buckets[start]
-        for start, bucket in self.buckets.items():
-            if start < closed:
-                for series in bucket.series.values():
+        for start in [start for start in self._open if start < closed]:
+            self._open.remove(start)
+            if start in self.buckets:
+                for series in self.buckets[start].series.values():
                     series.pack()
 
     def view(self, since: float, until: float, *, deep: bool = True) -> View:
