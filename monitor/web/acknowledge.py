@@ -6,7 +6,7 @@ The signature in the link is the credential: no login, no token, no script. It i
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -23,27 +23,11 @@ from monitor.core.snapshot import Snapshot
 from monitor.core.words import clean, local, utc
 from monitor.store import StoreError
 from monitor.web import Source
-from monitor.web.console import Console
+from monitor.web.console import Console, Form
 from monitor.web.desk import read_body
 from monitor.web.words import title
 
 _LONGEST_NOTE = 500
-
-
-@dataclass(frozen=True, slots=True)
-class Form:
-    """The page: what it says, of which incident, and whether it asks for a name."""
-
-    heading: str
-    said: str = ""
-    severity: str = ""
-    title: str = ""
-    facts: tuple[tuple[str, str], ...] = ()
-    asks: bool = False
-    wrong: str = ""  # with what was written
-    by: str = ""
-    text: str = ""
-    console: str = ""  # the incident's key, to link to
 
 
 class Acknowledging:

@@ -25,7 +25,7 @@ from monitor.core.request import BadRequest
 from monitor.core.snapshot import Snapshot
 from monitor.store import Record, StoreError
 from monitor.web import Incidents
-from monitor.web.console import Message, Told, facts_of
+from monitor.web.cards import Message, Told, facts_of
 from monitor.web.guard import Endpoint, refuse, user_of
 from monitor.web.incidents import (
     IncidentDetailJson,

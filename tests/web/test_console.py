@@ -22,7 +22,8 @@ from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
 from monitor.core.wording import fill
 from monitor.core.words import advice, clean, label, measured, quantity
 from monitor.web import live
-from monitor.web.console import Console, row
+from monitor.web.console import Console
+from monitor.web.rows import row
 from monitor.web.words import overall
 from tests.web import portal
 from tests.web.conftest import TOKEN, Site
