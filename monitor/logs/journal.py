@@ -161,7 +161,7 @@ class Journal:
                 self.problem = follower.problem = str(error)
                 return False
             except (ChildLost, OSError) as error:
-                self.problem = f"the reading process cannot be started: {error}"
+                self.problem = f"the reading process fails: {error}"
                 return False
             return True
         self._look_over(now)

@@ -15,6 +15,7 @@ from monitor.logs.window import PROBLEMS_MOST
 
 LONGEST = 140  # characters of one problem
 MEMO_MOST = 512
+KEPT_MOST_BYTES = 4096  # of a message that is remembered
 NEW_MOST = 40  # texts of one stretch that are masked; more than that are no longer worth the time
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*|\b[0-9a-f]{8}(?:-[0-9a-f]{4,12})+\b")
 
@@ -37,9 +38,11 @@ class Problems:
             if self._left <= 0 or not message:
                 return
             self._left -= 1
-            if len(self._memo) >= MEMO_MOST:
-                self._memo.clear()
-            text = self._memo[message] = said(message)
+            text = said(message)
+            if len(message) <= KEPT_MOST_BYTES:
+                if len(self._memo) >= MEMO_MOST:
+                    self._memo.clear()
+                self._memo[message] = text
         if text and (text in found or len(found) < PROBLEMS_MOST):
             found[text] = found.get(text, 0) + 1
 

@@ -25,7 +25,7 @@ class Ask(msgspec.Struct, kw_only=True):
 
     `head` are the first bytes of the file and `anchor` those before `offset` as they were when they were seen. `skip` says that `offset` lies inside a line
     that was counted already. `final` says that nothing more will be written, so a last line without its newline counts.
-    `hostile` counts one line without looking at it, `careful` goes line by line and announces each. With `since`, nothing is read: the answer is the offset of the
+    `hostile` counts one line without looking at it, `careful` goes by so many lines at a time and announces each time. With `since`, nothing is read: the answer is the offset of the
     first line at or after that event time. `now` and `since` are seconds since 1970.
     """
 
@@ -37,7 +37,7 @@ class Ask(msgspec.Struct, kw_only=True):
     skip: bool = False
     final: bool = False
     hostile: bool = False
-    careful: bool = False
+    careful: int = 0
     lines: int | None = None
     until: int | None = None
     now: float = 0.0
@@ -62,8 +62,8 @@ class Answer(msgspec.Struct, kw_only=True):
     failed: str = ""  # our own mistake, by its name and place
 
 
-def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | None = None) -> Answer:
-    """Read what `ask` says from an open file, calling `begin_line` before each line if it asks for care.
+def read(fd: int, scanner: Scanner, ask: Ask, begin: Callable[[int], None] | None = None) -> Answer:
+    """Read what `ask` says from an open file, telling `begin` of each few lines before if it asks for care.
 
     OSError where the file cannot be read.
     """
@@ -71,8 +71,9 @@ def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | N
     reader = _Reader(fd, ask)
     left = ask.lines if ask.lines is not None else 2**62
     first: bytes | None = None
+    total = Delta()  # of what was read with care
     while reader.offset - ask.offset < ask.limit and left > 0:
-        lines = reader.next(1 if ask.careful else left)
+        lines = reader.next(left)
         if lines is None:
             break
         if first is None:
@@ -80,17 +81,19 @@ def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | N
             # Only bytes that were there before their surroundings were seen to be the old ones are known to belong to them.
             if not _is_anchored(fd, ask):
                 return Answer(offset=ask.offset, moved=True)
-        if ask.careful and begin_line and (lines or reader.oversize):
-            begin_line()
-        left -= len(lines)
-        if reader.oversize:
-            left -= 1
+        left -= len(lines) + reader.oversize
+        if ask.careful and begin:
+            total.take(_feed_carefully(scanner, reader, lines, ask.careful, begin))
+        elif reader.oversize:
             scanner.feed_oversize()
         elif lines and ask.hostile:
             scanner.feed_hostile()
         elif lines:
             scanner.feed(lines, reader.block)
     delta = scanner.end()
+    if ask.careful:
+        total.take(delta)
+        delta = total
     head = os.pread(fd, HEAD_BYTES, 0) if len(ask.head) < HEAD_BYTES else ask.head
     # Cut and filled anew while it was read? Then what was read is a mixture, and counts for nothing.
     if first is None:
@@ -100,6 +103,22 @@ def read(fd: int, scanner: Scanner, ask: Ask, begin_line: Callable[[], None] | N
     if os.pread(fd, len(first), ask.offset) != first:
         return Answer(offset=ask.offset, moved=True)
     return Answer(offset=reader.offset, skip=reader.skip, head=head, anchor=reader.anchor, delta=delta)
+
+
+def _feed_carefully(
+    scanner: Scanner, reader: _Reader, lines: list[bytes], most: int, begin: Callable[[int], None]
+) -> Delta:
+    """What lines say, fed a few at a time and each few to their end: what goes wrong is among those that began last."""
+    total = Delta()
+    if reader.oversize:
+        begin(1)
+        scanner.feed_oversize()
+    for start in range(0, len(lines), most):
+        few = lines[start : start + most]
+        begin(len(few))
+        scanner.feed(few, b"".join(few))
+        total.take(scanner.end())
+    return total
 
 
 def _is_anchored(fd: int, ask: Ask) -> bool:

@@ -45,6 +45,9 @@ SERIES_MOST = 64
 SAMPLES_MOST = 5
 ALL = ""  # the series of requests, beside those of the calls to each upstream
 MEMO_MOST = 4096
+KEPT_MOST_BYTES = 4096  # of one thing that is remembered: a log may hold a megabyte that never comes again
+LONGEST_MS = 1e12  # some thirty years: a number above it is no latency, and one of them would be every mean
+_DIGITS_MOST = 20  # of a number in a text; to read one of thousands takes long, and one of more than that is refused
 
 _PINO = {
     "level": "level", "time": "time", "message": "msg", "status": "res.statusCode", "response_time": "responseTime",
@@ -72,6 +75,8 @@ _MAYBE_JSON = _DIRT + b"{"
 _JSON = json.JSONDecoder(strict=False)
 _UNFIT = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)  # the last two are no DecodeError of msgspec
 
+_NEST_TIME = "%m/%d/%Y, %I:%M:%S %p"  # as its ConsoleLogger writes it
+_USUAL_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:Z|$|[.,+-])", re.ASCII)
 _ISO_SECONDS = len("2026-11-23T17:06:37Z")
 _NO_LATENCY = -(2**40)
 
@@ -149,6 +154,11 @@ class Delta(msgspec.Struct, array_like=True, gc=False):
         self.samples = (self.samples + other.samples)[-SAMPLES_MOST:]
         self.last_event = other.last_event if other.last_event is not None else self.last_event
 
+    def take(self, other: Delta) -> None:
+        """Take in the stretch that follows, buckets and all."""
+        self.add(other)
+        self.add_buckets(other.buckets)
+
     def add_buckets(self, buckets: Mapping[int, Bucket]) -> None:
         for start, bucket in buckets.items():
             self.buckets.setdefault(start, Bucket()).add(bucket)
@@ -181,6 +191,11 @@ def text_pattern(pattern: str) -> re.Pattern[bytes]:
     return compiled
 
 
+def is_short(value: object) -> bool:
+    """Whether a value out of a line is small enough to be remembered."""
+    return not isinstance(value, str | bytes) or len(value) <= KEPT_MOST_BYTES
+
+
 class _Memo(dict[Any, Any]):
     """A dict that works out what it does not hold, and forgets all when it has grown too large."""
 
@@ -189,9 +204,11 @@ class _Memo(dict[Any, Any]):
         self.work_out = work_out
 
     def __missing__(self, key: Any) -> Any:
-        if len(self) > MEMO_MOST:
-            self.clear()
-        value = self[key] = self.work_out(key)
+        value = self.work_out(key)
+        if is_short(key):
+            if len(self) > MEMO_MOST:
+                self.clear()
+            self[key] = value
         return value
 
 
@@ -204,8 +221,9 @@ class _Ladder(_Memo):
 
     def __missing__(self, key: Any) -> Any:
         # Fractions hardly ever come twice: they are not remembered, and have the shortest way.
-        if key.__class__ is float and 0 <= key < math.inf:
-            return self.rungs[bisect_left(self.bounds_ms, key * self.bare_ms)]
+        if key.__class__ is float:
+            took = key * self.bare_ms
+            return self.rungs[bisect_left(self.bounds_ms, took)] if 0 <= took <= LONGEST_MS else _NO_LATENCY
         return super().__missing__(key)
 
     def _find(self, value: object) -> int:
@@ -220,7 +238,7 @@ def is_error(level: object) -> bool:
     if isinstance(level, str):
         if not level.isdecimal():
             return level.strip().lower() in _ERROR_LABELS
-        level = int(level)
+        level = int(level[:_DIGITS_MOST])
     return isinstance(level, int | float) and level >= 50
 
 
@@ -231,11 +249,11 @@ def milliseconds(value: object, bare_ms: float = 1.0) -> float | None:
         if not match:
             return None
         took = float(match[1]) * (_UNIT_MS[match[2]] if match[2] else bare_ms)
-    elif value.__class__ is float or value.__class__ is int:
+    elif value.__class__ is float or (value.__class__ is int and 0 <= value <= LONGEST_MS * 1e6):
         took = value * bare_ms
     else:
         return None
-    return took if 0 <= took < math.inf else None
+    return took if 0 <= took <= LONGEST_MS else None
 
 
 def event_seconds(value: object, zone: tzinfo = UTC) -> float | None:
@@ -245,6 +263,8 @@ def event_seconds(value: object, zone: tzinfo = UTC) -> float | None:
     if isinstance(value, str):
         if not value.isdecimal():
             return _iso_seconds(value, zone)
+        if len(value) > _DIGITS_MOST:
+            return None
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
         return None
@@ -256,7 +276,10 @@ def event_seconds(value: object, zone: tzinfo = UTC) -> float | None:
 
 def _iso_seconds(text: str, zone: tzinfo) -> float | None:
     try:
-        at = datetime.fromisoformat(text.replace(",", ".", 1))
+        if text[2:3] == "/":
+            at = datetime.strptime(text, _NEST_TIME)  # noqa: DTZ007 - it gets its zone below
+        else:
+            at = datetime.fromisoformat(text.replace(",", ".", 1))
     except ValueError:
         return None
     return (at if at.tzinfo else at.replace(tzinfo=zone)).timestamp()
@@ -264,6 +287,8 @@ def _iso_seconds(text: str, zone: tzinfo) -> float | None:
 
 def _iso_key(text: str) -> str:
     """A timestamp with its last second's digit and its fraction taken out: the same for all within ten seconds."""
+    if not _USUAL_TIME.match(text):
+        return text
     return text[:18] + "0" + (text[23] if len(text) == 24 else text[19:].lstrip(".,0123456789"))
 
 
@@ -298,10 +323,24 @@ def _time(value: object) -> float | str | None:
         return None
 
 
+def _text(value: object) -> str | None:
+    """A text, or None for anything else."""
+    return value if isinstance(value, str) else None
+
+
+def _raw(value: object) -> msgspec.Raw:
+    """A value as it stands in a line."""
+    try:
+        text = "" if value is None else json.dumps(value, ensure_ascii=False)
+    except RecursionError:  # it was read, but writing takes a frame more for each level
+        return _NO_MESSAGE
+    return msgspec.Raw(text.encode(errors="replace"))
+
+
 def _bare_number(text: bytes) -> Number:
     """A number out of a line of text, or the text if it is more than that, such as `12ms`."""
     try:
-        return int(text) if text.isdigit() else float(text)
+        return int(text) if text.isdigit() and len(text) <= _DIGITS_MOST else float(text)
     except ValueError:
         return text.decode(errors="replace")
 
@@ -423,7 +462,9 @@ class Scanner:
         names = ("level", "time", "status", took, "upstream", "message")
         # Of a group that the pattern does not have, -1 picks the None that is put last.
         self._pick: Callable[[Any], Any] = itemgetter(*(text.groupindex.get(name, 0) - 1 for name in names))
-        self._responses = _Memo(lambda status: _Response(int(status) if status.isdigit() else None))
+        self._responses = _Memo(
+            lambda status: _Response(int(status) if status.isdigit() and len(status) == 3 else None)
+        )
         self._upstreams = [(name, compile_pattern(pattern)) for name, pattern in spec.upstreams.items()]
         self._patterns = [
             (name, _literal(pattern), compile_pattern(pattern)) for name, pattern in spec.patterns.items()
@@ -464,8 +505,8 @@ class Scanner:
                 _lines_with(literal, lines, block) if literal else (n for n, line in enumerate(lines) if search(line))
             )
             by_source = self.spec.patterns[name].endswith(BY_SOURCE)
-            for index in found:
-                self._matched(name, event_of, index, before, lines[index] if by_source else None)
+            for index, at in self._timed(found, event_of, before):
+                self._matched(name, at, lines[index] if by_source else None)
         times = map(event_of, reversed(range(len(lines))))
         self._last_event = next((at for at in times if at is not None), self._last_event)
 
@@ -564,27 +605,32 @@ class Scanner:
         def get(name: str) -> object:
             return _at_path(record, self._paths[name])
 
-        holder, context = _at_path(record, self._paths["status"][:-1]), record.get("context")
+        holder = _at_path(record, self._paths["status"][:-1])
         status = get("status")
         if isinstance(status, str):
             status = int(status) if re.fullmatch(r"[1-5]\d\d", status, re.ASCII) else None
-        answered = isinstance(holder, dict) and self._paths["status"][-1] in holder
-        duration = _number(get("duration"))
-        words = [get("upstream"), record.get("operation"), get("message")]
+        # A holder of its own speaks of an answer even where it has no status; the line itself is no such holder.
+        answered = isinstance(holder, dict) and (holder is not record or self._paths["status"][-1] in record)
+        context = record.get("context")
         if isinstance(context, dict):
-            duration = _number(context.get("duration")) if duration is None else duration
-            words += [context.get("api"), context.get("operation")]
-        elif isinstance(context, str):
-            words.append(context)
+            words = (_text(context.get("api")), _text(context.get("operation")))
+            said: _Context | str | None = _Context(_number(context.get("duration")), *words)
+        else:
+            said = _text(context)
         level = _number(get("level"))
+        if isinstance(level, float):
+            level = int(level) if math.isfinite(level) else 0
         return _Line(
-            level=level if isinstance(level, int | str) else int(level or 0),
+            level=level or 0,
             time=_time(get("time")),
             timestamp=_time(record.get(_other_time(self._paths))),
             res=_Response(status if isinstance(status, int) and status is not True else None) if answered else None,
             response_time=_number(get("response_time")),
-            duration=duration,
-            message=msgspec.Raw("\n".join(word for word in words if isinstance(word, str)).encode(errors="replace")),
+            context=said,
+            upstream=_text(get("upstream")),
+            operation=_text(record.get("operation")),
+            duration=_number(get("duration")),
+            message=_raw(get("message")),
         )
 
     def _from_text(self, line: bytes) -> _Line:
@@ -615,7 +661,7 @@ class Scanner:
                 took = found[1] if found else None
             number: Number = None
             if took:
-                number = int(took) if took.isdigit() else _bare_number(took)
+                number = int(took) if took.isdigit() and len(took) <= _DIGITS_MOST else _bare_number(took)
             add(text(
                 level or 0,  # bytes do as well, and cost no copy
                 time.decode("latin-1") if time else None,
@@ -669,6 +715,8 @@ class Scanner:
                 took = line.response_time
                 if took is None:
                     took = line.duration
+                    if took is None and line.context.__class__ is _Context:
+                        took = line.context.duration
                 if took is not None:
                     take(took)
                     status = response.status
@@ -722,7 +770,7 @@ class Scanner:
                 self._problems.count(cell.problems, message or clean)
             if not took:
                 continue
-            number = int(took) if took.isdigit() else _bare_number(took)
+            number = int(took) if took.isdigit() and len(took) <= _DIGITS_MOST else _bare_number(took)
             if status:
                 take(number)
                 if status[0] == _FIVE and len(status) == 3 and status.isdigit():
@@ -749,7 +797,7 @@ class Scanner:
     def _is_error(self, level: int | str | bytes) -> bool:
         if is_error(level):
             return True
-        if len(self._ordinary) < MEMO_MOST:
+        if len(self._ordinary) < MEMO_MOST and is_short(level):
             self._ordinary.add(level)
         return False
 
@@ -792,22 +840,19 @@ class Scanner:
         seconds = event_seconds(key, self.zone)
         return None if seconds is None else _start(seconds)
 
-    def _matched(
-        self,
-        name: str,
-        event_of: Callable[[int], float | None],
-        index: int,
-        before: float | None,
-        line: bytes | None = None,
-    ) -> None:
-        """Count a match in a line, which takes the time of a line before if it has none of its own.
+    def _timed(
+        self, found: Iterable[int], event_of: Callable[[int], float | None], before: float | None
+    ) -> Iterator[tuple[int, float]]:
+        """Each of these lines, in order, and its event time: that of a line before it, if it has none of its own."""
+        at, since = before, 0
+        for index in found:
+            times = map(event_of, range(index, since - 1, -1))
+            at = next((time for time in times if time is not None), at)
+            since = index + 1
+            yield index, self._now if at is None else at
 
-        With its `line`, it is also counted for who is behind it.
-        """
-        at = event_of(index)
-        if at is None:
-            times = map(event_of, range(index - 1, -1, -1))
-            at = next((time for time in times if time is not None), self._now if before is None else before)
+    def _matched(self, name: str, at: float, line: bytes | None = None) -> None:
+        """Count a match at an event time. With its `line`, it is also counted for who is behind it."""
         cell = self._cell(_start(at))
         cell.matches[name] = cell.matches.get(name, 0) + 1
         if line is not None:

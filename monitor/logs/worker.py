@@ -2,7 +2,7 @@
 
 The child is given an open file with each question and answers with counts; it keeps nothing. It is killed when a
 question takes over two seconds, and replaced when it dies. The line that did it is found by asking again with care, when
-the child says of each line that it begins; that line is counted and passed over. It dies with its parent: its standard input, a socket, ends; and an alarm bounds the longest it can be deaf to that.
+the child says of each few lines, and then of each one, that they begin; it is counted and passed over. It dies with its parent: its standard input, a socket, ends; and an alarm bounds the longest it can be deaf to that.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from monitor.logs.read import Answer, Ask, find, read
 from monitor.logs.scan import Scanner, Spec
 
 BLOCK_SECONDS = 2.0  # a stretch that takes longer holds a hostile line
-LINE_SECONDS = 1.0  # one line
+LINE_SECONDS = 1.0  # one line, or the few that are tried together
+FEW_LINES = 256
 START_SECONDS = 30.0
 STARVED_MOST = 10  # times so long is waited for a child that gets no processor
 ALARM_SECONDS = 30.0  # the child ends itself: its parent may be gone
@@ -34,7 +35,8 @@ COLLECT_EVERY = 1000  # answers
 CHILD_BYTES = 512 * 2**20  # of address space
 
 _LENGTH = struct.Struct("!I")
-_EMPTY = _LENGTH.pack(0)  # from the child: ready, or about to begin a line
+_READY = _LENGTH.pack(0)  # from the child, once
+_BEGUN_BYTES = _LENGTH.size  # from the child: about to begin so many lines; no answer is as short
 _ASK = msgspec.msgpack.Decoder(Ask)
 _ANSWER = msgspec.msgpack.Decoder(Answer)
 
@@ -58,7 +60,7 @@ class Worker:
         self.restarts = 0
         self._child: subprocess.Popen[bytes] | None = None
         self._socket: socket.socket | None = None
-        self._begun_lines = 0  # by the child, where it was asked to be careful
+        self._begun = 0  # lines, by the child, where it was asked to be careful
 
     @property
     def pid(self) -> int | None:
@@ -88,9 +90,9 @@ class Worker:
         try:
             self._socket.settimeout(seconds)
             socket.send_fds(self._socket, [_LENGTH.pack(len(message)) + message], [fd])
-            self._begun_lines = 0
-            while not (reply := self._receive(seconds)):
-                self._begun_lines += 1
+            self._begun = 0
+            while len(reply := self._receive(seconds)) == _BEGUN_BYTES:
+                self._begun += _LENGTH.unpack(reply)[0]
             answer = _ANSWER.decode(reply)
         except (OSError, msgspec.DecodeError) as error:  # TimeoutError is an OSError
             self.stop()
@@ -104,44 +106,39 @@ class Worker:
 
     def _around(self, fd: int, ask: Ask) -> Answer:
         """A stretch that the child was lost on: all before the line that did it, and that line counted and passed over."""
-        replace = msgspec.structs.replace
+        before: Answer | None = None
+        for few in (FEW_LINES, 1):
+            whole, begun = self._carefully(fd, msgspec.structs.replace(ask, careful=few))
+            if whole:
+                return _joined(before, whole)
+            if begun > few:  # it is among the last few that began
+                good = self.ask(fd, msgspec.structs.replace(ask, lines=begun - few), BLOCK_SECONDS)
+                if good.moved:
+                    return good  # the file was cut: nothing of this stretch counts
+                ask, before = _after(ask, good), _joined(before, good)
+            ask = msgspec.structs.replace(ask, lines=few)
+        return _joined(before, self.ask(fd, msgspec.structs.replace(ask, lines=1, hostile=True), BLOCK_SECONDS))
+
+    def _carefully(self, fd: int, ask: Ask) -> tuple[Answer | None, int]:
+        """The answer to a question that asks for care; or how many lines the child had begun when it was lost."""
         begun = 0
         for _ in range(3):
             try:
-                return self.ask(fd, replace(ask, careful=True), LINE_SECONDS)
+                return self.ask(fd, ask, LINE_SECONDS), 0
             except ChildLost as lost:
-                is_again = begun == self._begun_lines
-                begun = self._begun_lines
+                is_again = begun == self._begun
+                begun = self._begun
                 if begun and (lost.is_proof or is_again):
-                    break
-        else:
-            raise ChildLost("the reading process dies again and again")
-        before = self.ask(fd, replace(ask, lines=begun - 1), BLOCK_SECONDS) if begun > 1 else None
-        if before and before.moved:
-            return before  # the file was cut: nothing of this stretch counts
-        if before:
-            last_event = before.delta.last_event
-            ask = replace(
-                ask,
-                offset=before.offset,
-                head=before.head,
-                anchor=before.anchor,
-                skip=before.skip,
-                last_event=last_event,
-            )
-        answer = self.ask(fd, replace(ask, lines=1, hostile=True), BLOCK_SECONDS)
-        if before and not answer.moved:
-            before.delta.add(answer.delta)
-            before.delta.add_buckets(answer.delta.buckets)
-            answer.delta = before.delta
-        return answer
+                    return None, begun
+        raise ChildLost("the reading process dies again and again")
 
     def _receive(self, seconds: float) -> bytes:
         """The next message. TimeoutError when the child has worked for so long, not when it was kept from working."""
         assert self._socket
-        began = self._worked_seconds()
+        worked: float | None = None  # when it was last looked at: to ask the system at each message would cost more
         data, size = bytearray(), _LENGTH.size
-        for _ in range(STARVED_MOST):
+        self._socket.settimeout(seconds / 2)
+        for _ in range(2 * STARVED_MOST):
             try:
                 while len(data) < size:
                     piece = self._socket.recv(size - len(data))
@@ -152,7 +149,8 @@ class Worker:
                         size += _LENGTH.unpack(data)[0]
                 return bytes(data[_LENGTH.size :])
             except TimeoutError:
-                if self._worked_seconds() - began > seconds / 2:
+                before, worked = worked, self._worked_seconds()
+                if before is not None and worked - before > seconds / 4:
                     raise
         raise TimeoutError("the child was kept from working")
 
@@ -192,6 +190,22 @@ class Worker:
             self._child = None
 
 
+def _after(ask: Ask, answer: Answer) -> Ask:
+    """The same question about what follows an answer."""
+    return msgspec.structs.replace(
+        ask, offset=answer.offset, head=answer.head, anchor=answer.anchor, skip=answer.skip,
+        last_event=answer.delta.last_event,
+    )  # fmt: skip
+
+
+def _joined(before: Answer | None, answer: Answer) -> Answer:
+    """One answer for two stretches, one after the other; where the file was cut meanwhile, nothing of both counts."""
+    if before and not answer.moved:
+        before.delta.take(answer.delta)
+        answer.delta = before.delta
+    return answer
+
+
 def _exactly(connection: socket.socket, size: int) -> bytes:
     data = bytearray()
     while len(data) < size:
@@ -202,15 +216,15 @@ def _exactly(connection: socket.socket, size: int) -> bytes:
     return bytes(data)
 
 
-def answer(fd: int, ask: Ask, scanner: Scanner, begin_line: Callable[[], None]) -> Answer:
+def answer(fd: int, ask: Ask, scanner: Scanner, begin: Callable[[int], None]) -> Answer:
     """What the child says to a question about an open file. Our own mistakes become words.
 
-    `begin_line` is called before each line if the question asks for care.
+    `begin` is told how many lines begin now, before each few of them, if the question asks for care.
     """
     try:
         if ask.since is not None:
             return Answer(offset=find(fd, scanner, ask.since))
-        return read(fd, scanner, ask, begin_line)
+        return read(fd, scanner, ask, begin)
     except OSError as error:
         return Answer(unreadable=error.strerror or str(error))
     except (Exception, MemoryError) as error:  # whatever a line made us do wrong, that line is passed over
@@ -228,7 +242,7 @@ def main() -> None:
     gc.freeze()
     gc.disable()  # a tenth of the time; nothing here makes cycles but now and then an exception
     connection = socket.socket(fileno=os.dup(0))
-    connection.sendall(_EMPTY)
+    connection.sendall(_READY)
     scanners: dict[bytes, Scanner] = {}
     answers = 0
     with contextlib.suppress(ConnectionError):
@@ -239,9 +253,14 @@ def main() -> None:
             data += _exactly(connection, _LENGTH.size - len(data))
             ask = _ASK.decode(_exactly(connection, _LENGTH.unpack(data)[0]))
             signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS)
+
+            def begin(lines: int) -> None:
+                signal.setitimer(signal.ITIMER_REAL, ALARM_SECONDS)  # each few lines have their own time
+                connection.sendall(_LENGTH.pack(_BEGUN_BYTES) + _LENGTH.pack(lines))
+
             if ask.spec not in scanners:
                 scanners[ask.spec] = Scanner(msgspec.msgpack.decode(ask.spec, type=Spec))
-            reply = msgspec.msgpack.encode(answer(fds[0], ask, scanners[ask.spec], lambda: connection.sendall(_EMPTY)))
+            reply = msgspec.msgpack.encode(answer(fds[0], ask, scanners[ask.spec], begin))
             signal.setitimer(signal.ITIMER_REAL, 0)
             answers += 1
             if answers % COLLECT_EVERY == 0:

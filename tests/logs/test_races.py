@@ -37,7 +37,7 @@ class LocalWorker:
 
     def stretch(self, fd: int, ask: Ask) -> Answer:
         copied = msgspec.msgpack.decode(msgspec.msgpack.encode(ask), type=Ask)
-        return answer(fd, copied, self.scanner, lambda: None)
+        return answer(fd, copied, self.scanner, lambda _: None)
 
     def ask(self, fd: int, ask: Ask, _seconds: float) -> Answer:
         return self.stretch(fd, ask)

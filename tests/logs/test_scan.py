@@ -48,6 +48,14 @@ EXTRA = b"".join((
     b"[1,2]\n", b'"text"\n', b"12\n", b"null\n", b"{}\n",
     b'{"level":true,"duration":-5,"api":"WHMCS"}\n',
     b'{"level":50,"a":' + b"[" * 3000 + b"\n",
+    b'{"level":30,"res":{"statusCode":200},"responseTime":' + b"9" * 400 + b"}\n",
+    b'{"level":30,"api":"WHMCS","duration":1e308}\n',
+    b'{"level":NaN,"time":1e999,"msg":"x"}\n',
+    b'{"level":"' + b"5" * 5000 + b'","time":"' + b"1" * 5000 + b'"}\n',
+    b'{"level":30,"res":{"statusCode":500},"context":{"duration":5}}\n',
+    b'{"level":30,"res":{},"responseTime":5}\n',
+    b'{"level":30,"api":"WHMCS","duration":5,"msg":"after salesforce"}\n',
+    b"2026-11-23T17:06:37Z INFO WHMCS duration=" + b"9" * 5000 + b"ms status=" + b"5" * 5000 + b"\n",
     b"    at Object.<anonymous> (/app/main.js:1:1)\n",
 ))  # fmt: skip
 
@@ -200,6 +208,70 @@ def test_levels_and_durations() -> None:
     assert [milliseconds(value) for value in (5, 2.5, "7ms", "2s", "3", -1, math.inf, True, None, "x")] == [
         5, 2.5, 7, 2000, 3, None, None, None, None, None,
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("format_", ["auto", "pino", "winston"])
+def test_both_ways_count_the_same(format_: Any) -> None:
+    spec = Spec(format=format_)
+    slow = Scanner(spec)
+    slow._decode = slow._decode_untyped
+    for line in BytesIO(SAMPLES + EXTRA).readlines():
+        for scanner in (fast := Scanner(spec), slow):
+            scanner.begin(now=NOW, oldest=0.0, last_event=None)
+            scanner.feed([line], line)
+        assert comparable(fast.end()) == comparable(slow.end()), line
+
+
+def test_a_number_that_is_no_latency_spoils_no_mean() -> None:
+    good = b'{"level":30,"time":1795453597824,"res":{"statusCode":200},"responseTime":7}\n'
+    for bad in (b"9" * 400, b"1e308", b"1e13", b"-1", b'"' + b"9" * 400 + b'ms"'):
+        line = good.replace(b":7}", b":%b}" % bad)
+        delta = scan(2 * line + good + line)
+        assert (delta.lines, delta.requests, sum(delta.latencies[""].below), latency(delta)) == (4, 4, 1, 7.0), bad
+
+
+@pytest.mark.parametrize(
+    ("time", "start"),
+    [
+        ("2026-11-23T17:06:37.841Z", 1795453590),
+        ("2026-11-23T17:06:37.841+09:00", 1795421190),
+        ("2026-11-23T17:06+09:00", 1795421160),
+        ("20261123T170637.123+0900", 1795421190),
+        ("2026-11-23 17:06:37,841", 1795453590),
+    ],
+)
+def test_time_falls_into_its_bucket_however_it_is_written(time: str, start: int) -> None:
+    assert list(one({"level": 30, "time": time}).buckets) == [start]
+
+
+def test_time_of_nests_console_is_read() -> None:
+    line = b"[Nest] 829  - 11/23/2026, 5:06:37 PM   ERROR [Worker] boom\n"
+    assert {start: bucket.errors for start, bucket in scan(line).buckets.items()} == {1795453590: 1}
+    assert not any(bucket.errors for bucket in scan(line, oldest=NOW - 60).buckets.values())
+
+
+def test_match_takes_the_time_of_the_line_before_it_that_has_one() -> None:
+    timed = b'{"level":30,"time":%d}\n'
+    data = b"boom\n" + timed % 1795453597824 + b"boom\nboom\n" + timed % 1795453617824 + b"boom\n"
+    for pattern in ("boom", "bo+m"):
+        delta = scan(data, Spec(patterns={"boom": pattern}), last_event=1795453570.0)
+        found = {start: bucket.matches for start, bucket in delta.buckets.items() if bucket.matches}
+        assert found == {1795453570: {"boom": 1}, 1795453590: {"boom": 2}, 1795453610: {"boom": 1}}
+
+
+def test_what_is_remembered_of_a_log_is_small() -> None:
+    scanner = Scanner(Spec())
+    scanner.begin(now=NOW, oldest=0.0, last_event=None)
+    for number in range(20):
+        text = f"{number} " + "x" * 100_000
+        words = {"msg": text, "duration": 5}, {"level": text}, {"time": text}, {"duration": text, "api": "whmcs"}
+        for record in ({"level": 50, "msg": text}, *words):
+            line = json.dumps(record).encode() + b"\n"
+            scanner.feed([line], line)
+    scanner.end()
+    memos = scanner._upstream, scanner._steps, scanner._iso_starts, scanner._ordinary, scanner._problems._memo
+    kept = [key for memo in memos for key in memo if isinstance(key, str | bytes)]
+    assert sum(map(len, kept)) < 100_000
 
 
 def test_line_without_a_time_takes_that_of_the_line_before() -> None:

@@ -6,8 +6,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
@@ -61,6 +62,52 @@ def test_hostile_line_is_found_counted_and_passed_over(own: Rig) -> None:
     own.start()  # to read it to its end would take longer than anybody waits
     assert own.is_exact(others=1)
     assert (own.totals.hostile, own.totals.unparsed) == (1, 1)
+
+
+def test_hostile_line_among_a_hundred_thousand_short_ones_is_found(own: Rig) -> None:
+    own.spec = Spec(patterns=BACKTRACKING)
+    short = b'{"level":3}\n' * 50_000
+    own.writer.write(short + HOSTILE + short)
+    own.write()
+    own.start()
+    assert own.is_exact(others=100_001)
+    assert own.totals.hostile == 1
+
+
+def test_mistake_of_ours_costs_the_line_that_it_is_about(own: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever goes wrong only at the end of a stretch is found all the same, since each line is then tried to its end."""
+    broken = own.folder / "broken"
+    broken.mkdir()
+    (broken / "sitecustomize.py").write_text(BROKEN)
+    popen: Callable[..., Any] = subprocess.Popen
+
+    def start(*words: Any, env: dict[str, str], **more: Any) -> Any:
+        return popen(*words, env={**env, "PYTHONPATH": f"{broken}:{env['PYTHONPATH']}"}, **more)
+
+    own.worker.stop()
+    monkeypatch.setattr("monitor.logs.worker.subprocess.Popen", start)
+    own.writer.write(own.many(700))
+    own.writer.write(b'{"level":30,"res":{"statusCode":200},"responseTime":424242}\n')
+    own.writer.write(own.many(300))
+    own.start()
+    assert own.is_exact(others=1)
+    assert own.totals.hostile == 1
+
+
+BROKEN = """
+from monitor.logs.scan import Scanner
+
+fold = Scanner._fold
+
+
+def broken(self, values):
+    if 424242 in values:
+        raise OverflowError
+    return fold(self, values)
+
+
+Scanner._fold = broken
+"""
 
 
 def test_line_of_a_hundred_megabytes_needs_no_memory(own: Rig) -> None:
