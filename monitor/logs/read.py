@@ -196,7 +196,7 @@ def find(fd: int, scanner: Scanner, since: float) -> int:
 
 def find_event(fd: int, scanner: Scanner) -> float | None:
     """The first event time in a file, in seconds; None where none of the first lines has one."""
-    return _first_time(scanner, os.pread(fd, BLOCK_BYTES, 0).splitlines())
+    return _first_time(scanner, BytesIO(os.pread(fd, BLOCK_BYTES, 0)).readlines())
 
 
 def _time_near(fd: int, scanner: Scanner, offset: int, end: int) -> float | None:

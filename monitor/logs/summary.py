@@ -18,6 +18,7 @@ from monitor.logs.scan import SAMPLES_MOST, Delta, Scanner, Spec
 from monitor.logs.window import Bucket, Latency
 
 STRETCH_BYTES = 16 * 2**20
+NO_FUTURE = 1e11  # seconds since 1970: no time in a log is ahead of it
 Progress = Callable[[int, int], None]
 """Called with the bytes read so far and the bytes there are."""
 
@@ -63,7 +64,8 @@ def scan_file(path: str | Path, spec: Spec | None = None, progress: Progress | N
     gc.disable()  # a tenth of the time, and nothing here makes cycles
     try:
         if str(path).endswith(".gz"):
-            fd = _unpacked(fd)
+            packed, fd = fd, _unpacked(fd)
+            os.close(packed)
         return _scan(fd, str(path), Scanner(spec or Spec()), progress)
     finally:
         os.close(fd)
@@ -77,7 +79,7 @@ def _scan(fd: int, path: str, scanner: Scanner, progress: Progress | None) -> Su
     offset, anchor, skip = 0, b"", False
     while True:
         answer = read(fd, scanner, Ask(
-            spec=b"", offset=offset, limit=STRETCH_BYTES, anchor=anchor, skip=skip, final=True, now=math.inf,
+            spec=b"", offset=offset, limit=STRETCH_BYTES, anchor=anchor, skip=skip, final=True, now=NO_FUTURE,
             oldest=math.inf, last_event=totals.last_event))  # fmt: skip
         if answer.moved:
             raise OSError("the file was cut while it was read")
@@ -106,9 +108,13 @@ def _unpacked(fd: int) -> int:
     """A nameless file with what the packed one holds, in its place."""
     import gzip
     import tempfile
+    import zlib
 
-    with os.fdopen(fd, "rb") as raw, gzip.open(raw) as packed, tempfile.TemporaryFile() as plain:
-        while block := packed.read(2**18):
-            plain.write(block)
+    with os.fdopen(os.dup(fd), "rb") as raw, gzip.open(raw) as packed, tempfile.TemporaryFile() as plain:
+        try:
+            while block := packed.read(2**18):
+                plain.write(block)
+        except (EOFError, zlib.error) as error:
+            raise OSError(f"cannot be unpacked: {error}") from error
         plain.flush()
         return os.dup(plain.fileno())

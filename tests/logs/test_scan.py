@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import math
 import os
@@ -492,6 +493,30 @@ def test_begin_of_a_time_is_found_by_halving(tmp_path: Path, make: Callable[[int
         assert find(fd, Scanner(Spec()), 0) == 0
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize("line", [b"INFO something happened\n", b'{"level":"info","msg":"x"}\n', b"# README\n", b"\n"])
+def test_scan_of_a_file_without_a_time(tmp_path: Path, line: bytes) -> None:
+    path = tmp_path / "combined.log"
+    path.write_bytes(30 * line)
+    summary = scan_file(path, Spec(patterns={"x": "[xI]"}))
+    assert (summary.lines, summary.first_event, summary.last_event) == (30, None, None)
+    assert (
+        subprocess.run([sys.executable, "-m", "monitor", "scan", path], capture_output=True, check=False).returncode
+        == 0
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [(b"xx", "Not a gzipped file"), (gzip.compress(SAMPLES)[:500], "cannot be unpacked: ")]
+)
+def test_scan_of_what_is_not_packed_says_so(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "combined.log.gz"
+    path.write_bytes(content)
+    done = subprocess.run([sys.executable, "-m", "monitor", "scan", path], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def run_scan(path: Path, stderr: int) -> dict[str, Any]:
