@@ -136,7 +136,8 @@ def _said(spans: Sequence[tuple[Level, float, float]]) -> str:
         return "no history yet"
     if not bad:
         return "ok all the time"
-    return ", ".join(f"{level} for {format_duration(seconds[level])}" for level in bad)
+    # A bucket is told by its worst moment: what is short in it is drawn and told as long as it.
+    return ", ".join(f"{level} for at most {format_duration(seconds[level])}" for level in bad)
 
 
 def _top(why: str, values: Sequence[float]) -> float:

@@ -37,7 +37,7 @@ def test_equal_levels_are_one_box_and_each_level_has_its_height() -> None:
     bands = {band.level: boxes(band.path) for band in found.bands}
     assert bands["ok"] == [(0, 5, 120, 3)]
     assert bands["fail"] == [(120, 0, 120, STRIP_HEIGHT)]
-    assert found.said == "fail for 30m"
+    assert found.said == "fail for at most 30m"
 
 
 def test_what_was_not_watched_is_left_empty() -> None:

@@ -31,7 +31,7 @@ VIEW = replace(portal.view(CONFIG, result=climbing(49)), past=portal.hour(CONFIG
 def test_each_limit_stands_beside_what_was_measured() -> None:
     shown = past_view(VIEW, VIEW.past.minutes, "1h", portal.NOW)
     assert (shown.runs, shown.failures) == (240, 40)
-    assert shown.strip.said == "fail for 10m"
+    assert shown.strip.said == "fail for at most 10m"
     warn, fail = shown.judgements
     assert (warn.text, warn.quantiles[3], warn.share) == ("memory_used_ratio > 80%", "89 %", "18 %")
     assert (fail.share, fail.breaches) == ("never", 0)
