@@ -56,6 +56,7 @@ class Saved(msgspec.Struct, array_like=True):
     since: float | None
     last_line: float | None
     edges_seconds: tuple[float, ...] = ()  # of the histograms among the totals; none: those that a spec begins with
+    departed_lost: tuple[int, int] = (0, 0)  # bytes and gaps of files that the pattern no longer names
 
 
 @dataclass(eq=False)
@@ -94,6 +95,7 @@ class Journal:
         self._told_at: float | None = None  # monotonic time at which its progress was told last
         self._expanded_at = float("-inf")
         self._restored: dict[str, State] = {}
+        self._departed_lost = (0, 0)  # bytes and gaps of followers that are gone: a counter must not go back with them
         self._held: object = None
         self._at_rest = False  # nothing is left to read or to find out
         self._is_pattern = glob.has_magic(self.path)
@@ -117,8 +119,8 @@ class Journal:
         _recut(saved.totals, edges, self.spec.edges_seconds)
         self.totals, self.since, self.last_line = saved.totals, saved.since, saved.last_line
         self.ring = Ring(self.ring.span_seconds, saved.buckets)
-        self._restored = saved.followers
-        self.published, self.published_lost = _copy(saved.totals), _lost(saved.followers.values())
+        self._restored, self._departed_lost = saved.followers, saved.departed_lost
+        self.published, self.published_lost = _copy(saved.totals), self._lost(saved.followers.values())
 
     def look(self) -> bool:
         """Find out what is new, in all files. False where nothing at all has happened: that has to be cheap."""
@@ -174,9 +176,10 @@ class Journal:
             return None
         states = {path: follower.state() for path, follower in self.followers.items()}
         edges = self.spec.edges_seconds
-        saved = Saved(VERSION, states, self.totals, self.ring.buckets, self.since, self.last_line, edges)
+        saved = Saved(VERSION, states, self.totals, self.ring.buckets, self.since, self.last_line, edges,
+                      self._departed_lost)  # fmt: skip
         blob = zlib.compress(msgspec.msgpack.encode(saved), 1)
-        self._frozen = _copy(self.totals), _lost(states.values())
+        self._frozen = _copy(self.totals), self._lost(states.values())
         self._changed = False
         self._save_due = now + min(SAVE_MOST_SECONDS, max(SAVE_SECONDS, len(blob) / SAVE_BYTES_PER_SECOND))
         return blob
@@ -209,7 +212,14 @@ class Journal:
                 follower.start = self._start
         gone = [path for path, one in self.followers.items() if path not in paths and one.problem and not one.old]
         for path in gone:
-            del self.followers[path]
+            self._departed_lost = self._lost([self.followers.pop(path).state()])
+
+    def _lost(self, states: Iterable[State]) -> tuple[int, int]:
+        """The bytes and gaps of these followers and of all that are gone."""
+        bytes_, gaps = self._departed_lost
+        for state in states:
+            bytes_, gaps = bytes_ + state.lost_bytes, gaps + state.gaps
+        return bytes_, gaps
 
     def _learn(self, pattern: str) -> None:
         """Count a pattern from now on, and what the windows hold of it already."""
@@ -401,13 +411,6 @@ def _recut(totals: Delta, edges: Sequence[float], new: Sequence[float]) -> None:
 
 def _copy(totals: Delta) -> Delta:
     return msgspec.msgpack.decode(msgspec.msgpack.encode(totals), type=Delta)
-
-
-def _lost(states: Iterable[State]) -> tuple[int, int]:
-    bytes_, gaps = 0, 0
-    for state in states:
-        bytes_, gaps = bytes_ + state.lost_bytes, gaps + state.gaps
-    return bytes_, gaps
 
 
 def _survive(journal: Journal, step: Callable[[], bool]) -> bool:

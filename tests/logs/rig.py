@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from monitor.logs.follow import DRAIN_SECONDS, State
+from monitor.logs.follow import DRAIN_SECONDS
 from monitor.logs.journal import Journal
 from monitor.logs.scan import Delta, Spec
 from monitor.logs.worker import Worker
@@ -175,15 +175,18 @@ class Rig:
 
     @property
     def lost(self) -> int:
-        return sum(state.lost_bytes for state in self._states())
+        return self._lost()[0]
 
     @property
     def gaps(self) -> int:
-        return sum(state.gaps for state in self._states())
+        return self._lost()[1]
 
-    def _states(self) -> list[State]:
+    def _lost(self) -> tuple[int, int]:
+        """What the counters say once the state is saved."""
         assert self.journal
-        return [follower.state() for follower in self.journal.followers.values()]
+        self.save()
+        self.journal.publish()
+        return self.journal.published_lost
 
     def counted(self) -> tuple[int, int]:
         """How many requests were read, and the sum of their numbers."""

@@ -576,6 +576,28 @@ def test_file_that_is_gone_after_a_restart_is_a_gap(rig: Rig) -> None:
     assert rig.gaps == 1
 
 
+def test_what_was_lost_of_a_file_stays_counted_after_it_is_gone(rig: Rig) -> None:
+    rig.pattern = str(rig.folder / "*.log")
+    rig.writer.open(rig.folder / "other.log", name="other")
+    rig.write(2)
+    rig.write(2, "other")
+    rig.start()
+    rig.writer.write(b"x" * 99 + b"\n")
+    rig.look()
+    rig.cut()
+    rig.read()
+    assert rig.lost == 100
+    rig.path.unlink()
+    for _ in range(3):
+        rig.now += 700
+        rig.read()
+    assert rig.journal
+    assert list(rig.journal.followers) == [str(rig.folder / "other.log")]
+    assert rig.is_exact(lost=100)
+    rig.restart()
+    assert rig.is_exact(lost=100)
+
+
 def test_file_without_access_is_a_problem_until_it_can_be_read(rig: Rig) -> None:
     rig.write(2)
     rig.start()
