@@ -5,28 +5,30 @@ file: the one at the path, or one that was there before. A place in it is known 
 (`head`) and by the bytes before the place (`anchor`), so that a file that was cut and filled anew, a copy, a packed
 copy or a reused inode is told from the file that was read. What cannot be found again is counted as lost.
 
+A file beside the log belongs to it by such evidence, or by a name that nothing but rotation gives (`names`). What only
+looks like it, and what another follower of the same pattern reads, is another log.
+
 Tried on 29 ways of rotating and on random histories: tests/logs/test_follow.py, test_storm.py.
 """
 
 # Descriptors and `stat` results are what this module is about.
-# ruff: noqa: PTH100, PTH116, PTH122, PTH207
+# ruff: noqa: PTH100, PTH116
 
 from __future__ import annotations
 
-import fnmatch
-import glob
 import gzip
 import os
-import re
 import stat
 import tempfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import msgspec
 
+from monitor.logs.names import is_between, rotated_names, similar_names
 from monitor.logs.read import ANCHOR_BYTES, HEAD_BYTES, Answer
 
 DRAIN_SECONDS = 60.0  # a rotated file is held for so long after its last growth: its writer may not have let go
@@ -38,10 +40,6 @@ GENERATIONS_MOST = 8
 KNOWN_MOST = 64
 RACY_SECONDS = 0.02  # two changes within one tick of the file system's clock have the same time stamp
 
-# What rotation adds to a name: a number, a date or a word; and what packing adds.
-_MARK = r"\d[\d\-_.T:]*"
-_SUFFIX = rf"(?:[-._](?:{_MARK}|old|bak|prev|orig|save))+(?:\.gz)?"
-_ROTATED = re.compile(rf"(?P<base>.+?){_SUFFIX}", re.DOTALL)
 _BAD_PACK = (OSError, EOFError, zlib.error)
 
 Identity = tuple[int, int]
@@ -74,6 +72,16 @@ class State(msgspec.Struct, array_like=True):
     lost_bytes: int = 0
     gaps: int = 0
     grew: float = 0.0
+    name: str = ""  # of the file itself that was the log when nothing beside it was unread
+
+
+class Beside(NamedTuple):
+    """A file beside the log that may be one of its generations."""
+
+    path: str
+    identity: Identity
+    modified_at: float  # wall time
+    is_ours: bool  # by its name; else it is similar, and may be another log
 
 
 @dataclass(eq=False)
@@ -137,6 +145,7 @@ class Follower:
     path: str
     start: Callable[[int], int] = lambda fd: 0
     drain_seconds: float = DRAIN_SECONDS
+    others: Callable[[], Iterable[Follower]] = tuple  # those of the same pattern: what they read is not ours
     current: Generation | None = None
     old: list[Generation] = field(default_factory=list)  # oldest first
     known: list[Place] = field(default_factory=list)  # files that were read to their end, or were there before us
@@ -153,6 +162,7 @@ class Follower:
     searched_at: float = float("-inf")  # monotonic time of the last look at the files beside the log
     grew: float = 0.0  # wall time of the last growth, by the file's own time stamp; 0 for never
     grew_before: float = 0.0  # the same as of the look before: what nobody knows yet was written later
+    name: str = ""  # of the file itself that was the log when nothing beside it was unread, where a link is followed
     rotated_at: float = 0.0  # wall time of the last growth of what was rotated before our time
 
     # ---- looking
@@ -186,7 +196,7 @@ class Follower:
         self.now, self.looked_at, self.grew_before = now, wall, self.grew
         identity = (found.st_dev, found.st_ino) if found else None
         strange, self.unsettled = self.unsettled, False
-        for generation in self._held():
+        for generation in self.generations():
             if not generation.ended:
                 is_at_path = found and generation.place.identity == identity
                 status = found if found and is_at_path else os.fstat(generation.fd)
@@ -208,7 +218,7 @@ class Follower:
 
     def pending(self, now: float) -> tuple[Generation, bool] | None:
         """The oldest file with something to read, and whether it is final: its last line counts without a newline."""
-        for generation in self._held():
+        for generation in self.generations():
             final = self._is_final(generation, now)
             if generation.unread and generation.tried != (generation.place.size, final):
                 return generation, final
@@ -233,14 +243,19 @@ class Follower:
     @property
     def lag_bytes(self) -> int:
         """What is there and was not read, a line in the making included."""
-        return sum(generation.unread for generation in self._held())
+        return sum(generation.unread for generation in self.generations())
 
     def held(self) -> tuple[object, ...]:
         """Something that changes whenever what must be remembered does, but for the offsets."""
-        return self.lost_bytes, self.gaps, *(generation.place.identity for generation in self._held()), len(self.known)
+        return (
+            self.lost_bytes,
+            self.gaps,
+            *(generation.place.identity for generation in self.generations()),
+            len(self.known),
+        )
 
     def close(self) -> None:
-        for generation in self._held():
+        for generation in self.generations():
             generation.close()
         self.old, self.current = [], None
 
@@ -250,7 +265,7 @@ class Follower:
         """What to remember. It shares its places with this follower: encode it before anything else."""
         current = self.current.place if self.current else None
         old = [*self.missing, *self.cut_away, *(generation.place for generation in self.old)]
-        return State(current, old, self.known, self.lost_bytes, self.gaps, self.grew)
+        return State(current, old, self.known, self.lost_bytes, self.gaps, self.grew, self.name)
 
     def restore(self, state: State, now: float, wall: float) -> None:
         """Go on from what an earlier process remembered; `now` is monotonic, `wall` since 1970."""
@@ -258,6 +273,7 @@ class Follower:
         self.known = state.known
         self.lost_bytes, self.gaps = state.lost_bytes, state.gaps
         self.grew = self.grew_before = state.grew
+        self.name = state.name
         for place in (*state.old, *([state.current] if state.current else [])):
             generation = self._find_itself(place) or self._find_copy(place)
             if generation:
@@ -288,24 +304,59 @@ class Follower:
 
     def _begin(self, found: os.stat_result | None, now: float) -> None:
         """The first look, with nothing remembered: what was rotated before our time is not ours to read."""
-        neighbours = self._neighbours()  # before the log is opened: what is rotated from then on is ours
+        self.name = self._real_name()  # before the log is opened: what is rotated from then on is ours
+        neighbours = [beside for beside in self._neighbours() if beside.is_ours]
         if found:
-            try:
-                generation = _open(self.path, now)
-            except OSError as error:
-                self.problem = error.strerror or str(error)
+            self.current = self._first(found, now)
+            if not self.current:
                 return
-            if generation.place.identity != (found.st_dev, found.st_ino):
-                generation.close()  # rotated just now; the next look begins anew
-                return
-            generation.set_offset(self.start(generation.fd))
-            self.current = generation
             self.grew = self.grew_before = found.st_mtime
-        for path, status in neighbours:
+        for beside in neighbours:
             with suppress(OSError):
-                self._know(_as_read(path))
-                self.rotated_at = max(self.rotated_at, status.st_mtime)
+                self._know(_as_read(beside.path))
+                self.rotated_at = max(self.rotated_at, beside.modified_at)
         self.begun = True
+
+    def _first(self, found: os.stat_result, now: float) -> Generation | None:
+        """The file at the path at the first look, where its reading begins."""
+        identity = found.st_dev, found.st_ino
+        generation = self._taken_over(identity)
+        if generation:
+            return generation
+        try:
+            generation = _open(self.path, now)
+        except OSError as error:
+            self.problem = error.strerror or str(error)
+            return None
+        if generation.place.identity != identity:
+            generation.close()  # rotated just now; the next look begins anew
+            return None
+        if not self._go_on(generation):
+            generation.set_offset(self.start(generation.fd))
+        return generation
+
+    def _taken_over(self, identity: Identity) -> Generation | None:
+        """The file at our path, if another follower reads it and it was renamed; of one that it let go of, learn the place."""
+        for other in self.others():
+            held = next((one for one in other.generations() if one.place.identity == identity and not one.shift), None)
+            known = other.place_of(identity)
+            if not (held or known) or _identity(other.path) == identity:
+                continue
+            if held:
+                other.give(held)
+                held.ended = held.cut = False  # if it was a copy, it is a log now
+                return held
+            if known:
+                other.known.remove(known)
+                self._know(known)
+        return None
+
+    def give(self, generation: Generation) -> None:
+        """Leave a file to another follower."""
+        if generation is self.current:
+            self.current = None
+        else:
+            self.old.remove(generation)
 
     def _changed(self, generation: Generation, now: float, wall: float) -> bool:
         """A file that we hold has grown, or was cut, or was cut and filled anew. True if others may have to do with it."""
@@ -347,6 +398,8 @@ class Follower:
         if generation:
             self.old.remove(generation)  # it was moved away and is back
         else:
+            generation = self._taken_over(identity)
+        if not generation:
             try:
                 generation = _open(self.path, now)
             except OSError as error:
@@ -366,12 +419,14 @@ class Follower:
     def _search(self, now: float) -> None:
         """Find the files that were the log for a while when nobody looked."""
         self.searched_at = now
+        name = self._real_name()
         unknown = self._unknown_neighbours()
         self.old.extend(unknown)
         self.recovered += [generation.unread for generation in unknown]
         if self.unsettled:
             return
-        there = {identity for _, identity in self._candidates()} if self.missing else set()
+        self.name = name
+        there = {beside.identity for beside in self._candidates()} if self.missing else set()
         for place in (*self.missing, *self.cut_away):
             # Of a file that was not read from, a copy is as good as any file that nobody knows.
             recovered = [] if place.offset else self.recovered
@@ -410,12 +465,13 @@ class Follower:
         if place.offset:
             self._know(msgspec.structs.replace(place, device=0, inode=0))
 
-    def _known(self, identity: Identity) -> Place | None:
+    def place_of(self, identity: Identity) -> Place | None:
+        """How far a file was read that is not held any more."""
         return next((place for place in reversed(self.known) if place.identity == identity), None)
 
     def _go_on(self, generation: Generation) -> bool:
         """Place a file where we left it, if we knew it and it is still the same."""
-        known = self._known(generation.place.identity)
+        known = self.place_of(generation.place.identity)
         if known is None:
             return False
         if known.head and generation.place.size >= known.offset and generation.holds(known):
@@ -426,7 +482,8 @@ class Follower:
         known.device = known.inode = 0
         return False
 
-    def _held(self) -> list[Generation]:
+    def generations(self) -> list[Generation]:
+        """The files that are held, oldest first."""
         return [*self.old, *([self.current] if self.current else [])]
 
     # ---- files beside the log
@@ -435,35 +492,44 @@ class Follower:
         found = self._stat()
         return (found.st_dev, found.st_ino) if found else None
 
+    def _real_name(self) -> str:
+        return os.path.split(os.path.realpath(self.path))[1]
+
     def _is_as_seen(self) -> bool:
         """Whether no file that is held was cut since the last look, and the one at the path, if any, is one of them."""
-        for generation in self._held():
+        for generation in self.generations():
             if not generation.ended and not generation.holds(generation.place):
                 generation.racy = True
                 return False
         identity = self._identity_at_path()
         if identity is None:
             return self.problem == "missing"
-        return any(generation.place.identity == identity for generation in self._held())
+        return any(generation.place.identity == identity for generation in self.generations())
 
     def _folders(self) -> set[tuple[str, str]]:
         """Where rotated files lie, and the name they are made from: beside the path, and beside what it links to."""
         return {os.path.split(place) for place in (os.path.abspath(self.path), os.path.realpath(self.path))}
 
-    def _neighbours(self) -> list[tuple[str, os.stat_result]]:
-        """The rotated files of this log, oldest first."""
-        found: dict[Identity, tuple[str, os.stat_result]] = {}
+    def _neighbours(self, *, with_theirs: bool = False) -> list[Beside]:
+        """The files that were rotated from this log or may have been, oldest first; mostly without what others follow."""
+        found: dict[Identity, Beside] = {}
+        others = [] if with_theirs else list(self.others())
+        theirs = {place for other in others for place in (os.path.abspath(other.path), os.path.realpath(other.path))}
+        held = {generation.place.identity for other in others for generation in other.generations()}
         for folder, name in self._folders():
-            is_rotated = rotated_names(name)
+            is_rotated, is_similar = rotated_names(name), similar_names(name)
             with suppress(OSError), os.scandir(folder) as entries:
                 for entry in entries:
-                    if entry.name == name or not is_rotated(entry.name):
+                    # Of a link that was switched twice, what it led to meanwhile is the log too.
+                    is_ours = is_rotated(entry.name) or is_between(entry.name, self.name, name)
+                    if entry.name == name or entry.path in theirs or not (is_ours or is_similar(entry.name)):
                         continue
                     with suppress(OSError):
                         status = entry.stat()
-                        if stat.S_ISREG(status.st_mode):
-                            found[status.st_dev, status.st_ino] = entry.path, status
-        return sorted(found.values(), key=lambda one: (one[1].st_mtime_ns, one[0]))
+                        identity = status.st_dev, status.st_ino
+                        if stat.S_ISREG(status.st_mode) and identity not in held:
+                            found[identity] = Beside(entry.path, identity, status.st_mtime, is_ours)
+        return sorted(found.values(), key=lambda one: (one.modified_at, one.path))
 
     def _searches(self) -> Iterator[None]:
         """As many turns as a search needs to see each file, although others are renaming them meanwhile."""
@@ -481,16 +547,17 @@ class Follower:
                 stamps.append(os.stat(folder).st_mtime)
         return stamps
 
-    def _candidates(self) -> list[tuple[str, Identity]]:
-        """Everything that may be a file of this log, by name and identity."""
+    def _candidates(self, *, with_theirs: bool = False) -> list[Beside]:
+        """Everything that may be a file of this log."""
         at_path = self._identity_at_path()
-        found = [(path, (status.st_dev, status.st_ino)) for path, status in self._neighbours()]
-        return [(self.path, at_path), *found] if at_path else found
+        found = self._neighbours(with_theirs=with_theirs)
+        return [Beside(self.path, at_path, self.looked_at, is_ours=True), *found] if at_path else found
 
     def _find_itself(self, place: Place) -> Generation | None:
         """The file that an earlier process was reading, at the path or renamed; None if it is not as it was."""
         for _ in self._searches():
-            for path, identity in self._candidates():
+            # It may have been renamed to what another follower finds at its path, and takes over then.
+            for path, identity, *_ in self._candidates(with_theirs=True):
                 if identity == place.identity:
                     with suppress(*_BAD_PACK):
                         found = _resume(path, place)
@@ -507,16 +574,16 @@ class Follower:
             return None  # a few bytes alike prove nothing
         for _ in self._searches():
             candidates = self._candidates()
-            held = {generation.place.identity for generation in self._held()}
-            for path, identity in candidates:
-                if identity == place.identity or identity in held:
+            held = {generation.place.identity for generation in self.generations()}
+            for path, identity, _, is_ours in candidates:
+                if identity == place.identity or identity in held or not (is_ours or place.offset):
                     continue
                 with suppress(*_BAD_PACK):
                     copy = _resume(path, place)
                     if copy and copy.place.identity != place.identity:
                         copy.ended = path != self.path
                         # Only a file that was cut leaves a copy and stays where it was.
-                        copy.cut = copy.ended and place.identity in (held | {one for _, one in candidates})
+                        copy.cut = copy.ended and place.identity in (held | {one.identity for one in candidates})
                         return copy
                     if copy:
                         copy.close()
@@ -526,14 +593,14 @@ class Follower:
         """Files that were the log for a while when nobody looked, to be read whole; oldest first."""
         unknown: list[Generation] = []
         for _ in self._searches():
-            held = {generation.place.identity for generation in (*self._held(), *unknown)}
-            for path, status in self._neighbours():
+            held = {generation.place.identity for generation in (*self.generations(), *unknown)}
+            for beside in self._neighbours():
                 # Packing keeps whole seconds.
-                is_old = status.st_mtime < self.grew_before - 1
-                if is_old or (status.st_dev, status.st_ino) in held:
+                is_old = beside.modified_at < self.grew_before - 1
+                if is_old or beside.identity in held or not (beside.is_ours or self.place_of(beside.identity)):
                     continue
                 with suppress(*_BAD_PACK):
-                    generation = self._unknown(path, status)
+                    generation = self._unknown(beside)
                     if generation is None:
                         continue
                     if not self._is_as_seen():
@@ -544,13 +611,13 @@ class Follower:
                     unknown.append(generation)
         return unknown
 
-    def _unknown(self, path: str, status: os.stat_result) -> Generation | None:
+    def _unknown(self, beside: Beside) -> Generation | None:
         """The file beside the log if there is anything in it that was not read."""
-        file = _open(path)
+        file = _open(beside.path)
         try:
-            if file.place.identity != (status.st_dev, status.st_ino):
+            if file.place.identity != beside.identity:
                 return None  # renamed meanwhile; there is another turn
-            found = self._unread_part(file, packed=path.endswith(".gz"))
+            found = self._unread_part(file, packed=beside.path.endswith(".gz"), is_ours=beside.is_ours)
         except BaseException:
             file.close()
             raise
@@ -558,7 +625,7 @@ class Follower:
             file.close()
         return found
 
-    def _unread_part(self, file: Generation, *, packed: bool) -> Generation | None:
+    def _unread_part(self, file: Generation, *, packed: bool, is_ours: bool) -> Generation | None:
         raw_size = file.place.size
         if packed:
             if any(place.identity == file.place.identity and place.size == raw_size for place in self.known):
@@ -571,7 +638,9 @@ class Follower:
                 self._know(file.place)
                 return None
             head, size = file.place.head, raw_size
-        if any(self._is_copy(head, size, generation) for generation in self._held()):
+        if not is_ours:
+            return None  # the inode of a file of ours is that of another log now
+        if any(self._is_copy(head, size, generation) for generation in self.generations()):
             return None
         for place in self.known:
             seen = place.head[: len(head)]
@@ -599,28 +668,11 @@ class Follower:
         return size == now.place.size or len(head) >= ANCHOR_BYTES
 
 
-def rotated_names(name: str) -> Callable[[str], bool]:
-    """Whether a name is one that rotation gives to the file `name`, such as `name.1`, `name-20261123.gz`."""
-    stem, extension = os.path.splitext(name)
-    patterns = [re.escape(name) + _SUFFIX, rf"{re.escape(stem)}[-._]?{_MARK}{re.escape(extension)}(?:\.gz)?"]
-    numbered = re.fullmatch(rf"(?P<stem>\D*?){_MARK}(?P<rest>\D*)", name)
-    if numbered:  # pino-roll never writes the plain name
-        patterns.append(rf"{re.escape(numbered['stem'])}{_MARK}{re.escape(numbered['rest'])}(?:\.gz)?")
-    compiled = re.compile("|".join(patterns))
-    return lambda other: compiled.fullmatch(other) is not None
-
-
-def expand(pattern: str) -> list[str]:
-    """The logs that a path or glob pattern names: a rotated file belongs to the log that it came from."""
-    if not glob.has_magic(pattern):
-        return [pattern]
-    names = set(glob.glob(pattern, recursive=True))
-    logs: set[str] = set()
-    for name in names:
-        match = _ROTATED.fullmatch(name)
-        base = match["base"] if match else name
-        logs.add(base if base in names or fnmatch.fnmatch(base, pattern) else name)
-    return sorted(logs)
+def _identity(path: str) -> Identity | None:
+    with suppress(OSError):
+        found = os.stat(path)
+        return found.st_dev, found.st_ino
+    return None
 
 
 def _open(path: str, now: float = 0.0) -> Generation:

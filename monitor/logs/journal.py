@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TypeVar
 
 import msgspec
@@ -22,7 +23,8 @@ import structlog
 
 from monitor.clock import Clock, SystemClock
 from monitor.core.probe import Family, Opening
-from monitor.logs.follow import DRAIN_SECONDS, Follower, Generation, State, expand
+from monitor.logs.follow import DRAIN_SECONDS, Follower, Generation, State
+from monitor.logs.names import expand
 from monitor.logs.read import Ask
 from monitor.logs.scan import EDGES_SECONDS, Count, Delta, Spec, recut
 from monitor.logs.window import BUCKET_SECONDS, Bucket, Ring
@@ -202,17 +204,20 @@ class Journal:
         self._expanded_at = now
         paths = expand(self.path)[:FILES_MOST]
         for path in [*paths, *self._restored]:  # a file that is gone may have left its rest in a copy
-            if path in self.followers:
-                continue
-            follower = self.followers[path] = Follower(path, drain_seconds=self.drain_seconds)
-            state = self._restored.pop(path, None) if path in self._restored else None
-            if state:
-                follower.restore(state, now, self.wall())
-            elif first:
-                follower.start = self._start
+            if path not in self.followers:
+                self.followers[path] = follower = Follower(path, drain_seconds=self.drain_seconds)
+                follower.others = partial(self._others, follower)
+                if first:
+                    follower.start = self._start
+        for path, state in self._restored.items():  # each must know of all the others what is theirs
+            self.followers[path].restore(state, now, self.wall())
+        self._restored = {}
         gone = [path for path, one in self.followers.items() if path not in paths and one.problem and not one.old]
         for path in gone:
             self._departed_lost = self._lost([self.followers.pop(path).state()])
+
+    def _others(self, follower: Follower) -> list[Follower]:
+        return [one for one in self.followers.values() if one is not follower]
 
     def _lost(self, states: Iterable[State]) -> tuple[int, int]:
         """The bytes and gaps of these followers and of all that are gone."""

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.logs.follow import expand, rotated_names
+from monitor.logs.names import expand, rotated_names
 from tests.logs.rig import Rig
 from tests.servers import tool
 
@@ -506,6 +506,175 @@ def waits_for_a_writer_that_does_not_reopen(rig: Rig) -> None:
     rig.read()
 
 
+# ---- logs beside logs
+
+
+def two_logs(rig: Rig, *, lines: int = 2) -> None:
+    """Numbered logs of one pattern; the second one's writer is called `other`."""
+    rig.pattern = str(rig.folder / "bff-*.log")
+    rig.path = rig.folder / "bff-0.log"
+    rig.writer.reopen(rig.path)
+    rig.writer.open(rig.folder / "bff-1.log", name="other")
+    rig.write(lines)
+    rig.write(lines, "other")
+    rig.start()
+
+
+def look_for_a_while(rig: Rig) -> None:
+    for _ in range(4):
+        rig.now += 3
+        rig.read()
+
+
+def two_logs_grow_while_nobody_looks(rig: Rig) -> None:
+    two_logs(rig)
+    rig.save()
+    rig.stop()
+    rig.write(3)
+    rig.write(3, "other")
+    rig.start()
+    look_for_a_while(rig)
+
+
+def two_logs_that_were_empty(rig: Rig) -> None:
+    two_logs(rig, lines=0)
+    for _ in range(3):
+        rig.write(1)
+        rig.write(1, "other")
+        look_for_a_while(rig)
+
+
+def one_of_two_logs_is_removed(rig: Rig) -> None:
+    two_logs(rig)
+    rig.path.unlink()
+    rig.write(3, "other")
+    look_for_a_while(rig)
+
+
+def one_of_two_logs_is_rotated_late(rig: Rig) -> None:
+    two_logs(rig)
+    rig.shift()
+    rig.write(3, "other")
+    look_for_a_while(rig)
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    look_for_a_while(rig)
+    rig.settle()
+
+
+def one_of_two_logs_is_cut(rig: Rig) -> None:
+    two_logs(rig)
+    rig.write(1)
+    rig.copytruncate()
+    rig.write(2)
+    rig.write(3, "other")
+    look_for_a_while(rig)
+    rig.settle()
+
+
+def one_of_two_logs_becomes_a_third(rig: Rig) -> None:
+    two_logs(rig)
+    rig.path.rename(rig.folder / "bff-2.log")
+    rig.write(2)
+    look_for_a_while(rig)
+    rig.save()
+    rig.write(2)
+    rig.restart()
+    look_for_a_while(rig)
+
+
+def one_of_two_logs_becomes_a_third_while_nobody_looks(rig: Rig) -> None:
+    two_logs(rig)
+    rig.save()
+    rig.stop()
+    rig.write(2)
+    rig.path.rename(rig.folder / "bff-2.log")
+    rig.writer.open(rig.path, name="new")
+    rig.write(2, "new")
+    rig.start()
+    rig.write(2)
+    look_for_a_while(rig)
+
+
+def rotated_to_names_of_the_pattern(rig: Rig) -> None:
+    rig.pattern = str(rig.folder / "app*.log")
+    rig.write(3)
+    rig.start()
+    for _ in range(3):
+        rig.write(1)
+        for number in (2, 1):
+            older = rig.folder / f"app.{number}.log"
+            if older.exists():
+                older.rename(rig.folder / f"app.{number + 1}.log")
+        rig.path.rename(rig.folder / "app.1.log")
+        rig.write(1)
+        rig.writer.reopen(rig.path)
+        rig.write(2)
+        look_for_a_while(rig)
+    rig.settle()
+
+
+def numbered_log_whose_oldest_is_removed(rig: Rig) -> None:
+    rig.pattern = str(rig.folder / "roll.*.log")
+    for number in range(1, 5):
+        rig.writer.reopen(rig.folder / f"roll.{number}.log")
+        rig.write(3)
+        if number == 1:
+            rig.start()
+        look_for_a_while(rig)
+        if number > 1:
+            (rig.folder / f"roll.{number - 1}.log").unlink()
+        look_for_a_while(rig)
+    rig.settle()
+
+
+def beside_another_log(rig: Rig, name: str, other: str) -> None:
+    """One log is followed by its path, through a rotation, a cut and a restart; another one grows beside it."""
+    rig.path = rig.folder / name
+    rig.pattern = str(rig.path)
+    rig.writer.reopen(rig.path)
+    neighbour = rig.folder / other
+    foreign = b'{"level":50,"msg":"not ours %s"}\n' % (b"x" * 300)
+
+    def grow(count: int) -> None:
+        rig.write(2)
+        with neighbour.open("ab") as log:
+            log.write(foreign * count)
+        if rig.journal:
+            rig.read()
+
+    grow(1)
+    rig.start()
+    grow(2)
+    rig.shift()
+    rig.writer.reopen(rig.path)
+    grow(3)
+    rig.copytruncate()
+    grow(1)
+    rig.save()
+    rig.stop()
+    rig.write(2)
+    neighbour.write_bytes(foreign * 9)
+    rig.start()
+    look_for_a_while(rig)
+    rig.settle()
+
+
+def link_is_switched_twice_between_two_looks(rig: Rig) -> None:
+    rig.path.unlink()
+    for number in range(1, 5):
+        target = rig.folder / f"roll.2026-11-23.{number}.log"
+        rig.writer.reopen(target)
+        rig.path.unlink(missing_ok=True)
+        rig.path.symlink_to(target.name)
+        rig.write(2)
+        if number == 1:
+            rig.start()
+            rig.save()
+    rig.restart()
+    look_for_a_while(rig)
+
+
 CASES: list[Callable[[Rig], None]] = [
     rename_and_create, partial_line_finished_later, half_a_line_at_start, copytruncate, hole_after_truncation,
     hole_after_truncation_seen_at_once, glob_with_packed_files, gap_before_the_new_file, refilled_past_the_old_place,
@@ -515,6 +684,10 @@ CASES: list[Callable[[Rig], None]] = [
     glob_with_copytruncate, restarted, restarted_after_a_rotation, directory_made_anew,
     restarted_after_the_file_was_packed, restarted_after_copytruncate, two_copytruncates_between_two_looks,
     cut_before_anything_was_read, inode_used_again, moved_away_and_back, old_files_grow_after_they_were_let_go,
+    two_logs_grow_while_nobody_looks, two_logs_that_were_empty, one_of_two_logs_is_removed,
+    one_of_two_logs_is_rotated_late, one_of_two_logs_is_cut, one_of_two_logs_becomes_a_third,
+    one_of_two_logs_becomes_a_third_while_nobody_looks, rotated_to_names_of_the_pattern,
+    numbered_log_whose_oldest_is_removed, link_is_switched_twice_between_two_looks,
 ]  # fmt: skip
 LOGROTATE_CASES: list[Callable[[Rig], None]] = [
     writer_keeps_the_old_file, writer_keeps_the_old_file_while_another_has_the_new_one,
@@ -531,6 +704,22 @@ LOGROTATE_CASES: list[Callable[[Rig], None]] = [
 )
 def test_each_line_counts_once(rig: Rig, happens: Callable[[Rig], None]) -> None:
     happens(rig)
+    assert rig.is_exact()
+
+
+@pytest.mark.parametrize(
+    ("name", "other"),
+    [
+        ("bff-0.log", "bff-1.log"),
+        ("bff-1.log", "bff-0.log"),
+        ("app.log", "app2.log"),
+        ("app.log", "app-2.log"),
+        ("out-0.log", "out-1.log"),
+        ("roll.2026-11-23.2.log", "roll.2026-11-23.1.log"),
+    ],
+)
+def test_another_log_is_not_taken_for_a_rotated_one(rig: Rig, name: str, other: str) -> None:
+    beside_another_log(rig, name, other)
     assert rig.is_exact()
 
 
@@ -647,7 +836,13 @@ def test_deleted_file_that_nothing_follows_is_let_go_at_last(rig: Rig) -> None:
         ("app.log", "app-audit.log", False),
         ("app.log", "app.log.lock", False),
         ("app.log", "error.log.1", False),
-        ("roll.2026-11-23.2.log", "roll.2026-11-23.1.log", True),
+        ("app.log", "app-1795000000.log", True),
+        ("app.log", "app2.log", False),
+        ("app.log", "app-2.log", False),
+        ("bff-0.log", "bff-1.log", False),
+        ("bff-0.log", "bff-0.log.1", True),
+        ("out-0.log", "out-1.log", False),
+        ("roll.2026-11-23.2.log", "roll.2026-11-23.1.log", False),
         ("roll.2026-11-23.2.log", "other.2026-11-23.1.log", False),
         ("syslog", "syslog.1", True),
     ],
