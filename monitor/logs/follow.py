@@ -408,7 +408,8 @@ class Follower:
             if generation.place.identity != identity:
                 generation.close()  # replaced again just now; the next look will tell
                 return False
-            self._go_on(generation)
+            if not self._go_on(generation):
+                self._go_on_in_copy(generation)
         if self.current:
             self.current.grew_at = now
             self.old.append(self.current)
@@ -481,6 +482,18 @@ class Follower:
         # The inode was used again. What we knew may be there as a copy: it is still known by its content.
         known.device = known.inode = 0
         return False
+
+    def _go_on_in_copy(self, generation: Generation) -> None:
+        """Place a file that holds the content of one it replaced where we are in that one: `sed -i` and editors save so."""
+        for held in reversed(self.generations()):
+            place = held.place
+            # A file that was rotated is still there, and what comes after it may begin alike.
+            if held.shift or not place.offset or os.fstat(held.fd).st_nlink:
+                continue
+            if _at_place(generation, place, packed=False):
+                held.set_offset(_alike_until(held.fd, generation.fd, place.offset))  # its writer may have kept it
+                held.place.skip &= held.place.offset == place.offset
+                return
 
     def generations(self) -> list[Generation]:
         """The files that are held, oldest first."""
@@ -710,6 +723,21 @@ def _at_place(file: Generation, place: Place, *, packed: bool) -> Generation | N
     head = max(place.head, file.place.head, key=len)
     file.place = msgspec.structs.replace(place, device=device, inode=inode, head=head, size=file.place.size)
     return file
+
+
+def _alike_until(one: int, other: int, offset: int) -> int:
+    """The end of the last whole line up to which two files are the same from a place on."""
+    until = offset
+    while True:
+        first, second = os.pread(one, 2**18, offset), os.pread(other, 2**18, offset)
+        least = min(len(first), len(second))
+        is_alike = first[:least] == second[:least]
+        length = least if is_alike else next(at for at in range(least) if first[at] != second[at])
+        newline = first.rfind(b"\n", 0, length)
+        until = offset + newline + 1 if newline >= 0 else until
+        offset += length
+        if not length or not is_alike:
+            return until
 
 
 @contextmanager

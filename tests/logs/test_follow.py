@@ -506,6 +506,79 @@ def waits_for_a_writer_that_does_not_reopen(rig: Rig) -> None:
     rig.read()
 
 
+# ---- the same content in another file
+
+
+def put_a_copy_in_place(rig: Rig) -> None:
+    """As `sed -i`, rsync and editors do."""
+    copy = rig.folder / "sedXYZ"
+    shutil.copyfile(rig.path, copy)
+    copy.rename(rig.path)
+
+
+def replaced_by_its_copy(rig: Rig) -> None:
+    rig.write(30)
+    rig.start()
+    put_a_copy_in_place(rig)
+    rig.read()
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    rig.read()
+    rig.settle()
+
+
+def replaced_by_its_copy_with_unread_lines(rig: Rig) -> None:
+    rig.write(3)
+    rig.start()
+    rig.write(3)
+    put_a_copy_in_place(rig)
+    rig.write(2)  # into the file that is gone
+    rig.read()
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    rig.read()
+    rig.settle()
+
+
+def replaced_by_its_copy_amid_a_line(rig: Rig) -> None:
+    rig.write(3)
+    rig.start()
+    line = rig.line()
+    rig.write(1)
+    rig.writer.write(line[:30])
+    put_a_copy_in_place(rig)
+    rig.read()
+    rig.writer.write(line[30:])
+    rig.read()
+
+
+def replaced_by_its_copy_late(rig: Rig) -> None:
+    rig.write(30)
+    rig.start()
+    copy = rig.path.with_name("copy")
+    shutil.copyfile(rig.path, copy)
+    rig.path.unlink()
+    look_for_a_while(rig)
+    copy.rename(rig.path)
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    rig.read()
+    rig.settle()
+
+
+def replaced_by_its_copy_while_nobody_looks(rig: Rig) -> None:
+    rig.write(30)
+    rig.start()
+    rig.save()
+    rig.stop()
+    rig.write(2)
+    put_a_copy_in_place(rig)
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    rig.start()
+    rig.settle()
+
+
 # ---- logs beside logs
 
 
@@ -687,7 +760,9 @@ CASES: list[Callable[[Rig], None]] = [
     two_logs_grow_while_nobody_looks, two_logs_that_were_empty, one_of_two_logs_is_removed,
     one_of_two_logs_is_rotated_late, one_of_two_logs_is_cut, one_of_two_logs_becomes_a_third,
     one_of_two_logs_becomes_a_third_while_nobody_looks, rotated_to_names_of_the_pattern,
-    numbered_log_whose_oldest_is_removed, link_is_switched_twice_between_two_looks,
+    numbered_log_whose_oldest_is_removed, link_is_switched_twice_between_two_looks, replaced_by_its_copy,
+    replaced_by_its_copy_with_unread_lines, replaced_by_its_copy_amid_a_line, replaced_by_its_copy_late,
+    replaced_by_its_copy_while_nobody_looks,
 ]  # fmt: skip
 LOGROTATE_CASES: list[Callable[[Rig], None]] = [
     writer_keeps_the_old_file, writer_keeps_the_old_file_while_another_has_the_new_one,
@@ -721,6 +796,25 @@ def test_each_line_counts_once(rig: Rig, happens: Callable[[Rig], None]) -> None
 def test_another_log_is_not_taken_for_a_rotated_one(rig: Rig, name: str, other: str) -> None:
     beside_another_log(rig, name, other)
     assert rig.is_exact()
+
+
+@pytest.mark.parametrize("is_removed", [False, True])
+@pytest.mark.parametrize("lines", [0, 3])
+def test_new_file_that_begins_alike_is_read_from_its_beginning(rig: Rig, lines: int, is_removed: bool) -> None:
+    banner = b'{"level":30,"msg":"%s"}\n' % (b"s" * 400)
+    rig.writer.write(banner)
+    rig.write(lines)
+    rig.start()
+    if is_removed and lines:  # a removed file that held the banner alone cannot be told from one that was replaced
+        rig.path.unlink()
+    else:
+        rig.shift()
+    rig.writer.reopen(rig.path)
+    rig.writer.write(banner)
+    rig.write(9)
+    rig.read()
+    rig.settle()
+    assert rig.is_exact(others=2)
 
 
 def test_line_over_the_limit_counts_once(rig: Rig) -> None:
