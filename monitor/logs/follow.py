@@ -241,6 +241,12 @@ class Follower:
             generation.place.offset = generation.place.size
 
     @property
+    def is_gone(self) -> bool:
+        """Whether there is no log at the path, and nothing of what was there is held or still to be found."""
+        left = self.current or self.old or self.missing or self.cut_away or self.unsettled
+        return bool(self.problem) and not left
+
+    @property
     def lag_bytes(self) -> int:
         """What is there and was not read, a line in the making included."""
         return sum(generation.unread for generation in self.generations())
@@ -331,24 +337,18 @@ class Follower:
         if generation.place.identity != identity:
             generation.close()  # rotated just now; the next look begins anew
             return None
-        if not self._go_on(generation):
+        if not self._go_on_from_other(generation):
             generation.set_offset(self.start(generation.fd))
         return generation
 
     def _taken_over(self, identity: Identity) -> Generation | None:
-        """The file at our path, if another follower reads it and it was renamed; of one that it let go of, learn the place."""
+        """The file at our path, if another follower holds it and it was renamed."""
         for other in self.others():
-            held = next((one for one in other.generations() if one.place.identity == identity and not one.shift), None)
-            known = other.place_of(identity)
-            if not (held or known) or _identity(other.path) == identity:
-                continue
-            if held:
-                other.give(held)
-                held.ended = held.cut = False  # if it was a copy, it is a log now
-                return held
-            if known:
-                other.known.remove(known)
-                self._know(known)
+            for held in other.generations():
+                if held.place.identity == identity and not held.shift and _identity(other.path) != identity:
+                    other.give(held)
+                    held.ended = held.cut = False  # if it was a copy, it is a log now
+                    return held
         return None
 
     def give(self, generation: Generation) -> None:
@@ -408,7 +408,7 @@ class Follower:
             if generation.place.identity != identity:
                 generation.close()  # replaced again just now; the next look will tell
                 return False
-            if not self._go_on(generation):
+            if not (self._go_on(generation) or self._go_on_from_other(generation)):
                 self._go_on_in_copy(generation)
         if self.current:
             self.current.grew_at = now
@@ -475,12 +475,22 @@ class Follower:
         known = self.place_of(generation.place.identity)
         if known is None:
             return False
-        if known.head and generation.place.size >= known.offset and generation.holds(known):
+        if _is_still(generation, known):
             generation.place = msgspec.structs.replace(known, size=generation.place.size)
             self.known.remove(known)
             return True
         # The inode was used again. What we knew may be there as a copy: it is still known by its content.
         known.device = known.inode = 0
+        return False
+
+    def _go_on_from_other(self, generation: Generation) -> bool:
+        """Place a file that was renamed to our path where another follower left it."""
+        for other in self.others():
+            known = other.place_of(generation.place.identity)
+            if known and _is_still(generation, known) and _identity(other.path) != known.identity:
+                generation.place = msgspec.structs.replace(known, size=generation.place.size)
+                other.known.remove(known)
+                return True
         return False
 
     def _go_on_in_copy(self, generation: Generation) -> None:
@@ -686,6 +696,11 @@ def _identity(path: str) -> Identity | None:
         found = os.stat(path)
         return found.st_dev, found.st_ino
     return None
+
+
+def _is_still(file: Generation, known: Place) -> bool:
+    """Whether a file is the one whose inode it has, which was read so far."""
+    return bool(known.head) and file.place.size >= known.offset and file.holds(known)
 
 
 def _open(path: str, now: float = 0.0) -> Generation:

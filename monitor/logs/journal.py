@@ -212,7 +212,7 @@ class Journal:
         for path, state in self._restored.items():  # each must know of all the others what is theirs
             self.followers[path].restore(state, now, self.wall())
         self._restored = {}
-        gone = [path for path, one in self.followers.items() if path not in paths and one.problem and not one.old]
+        gone = [path for path, one in self.followers.items() if path not in paths and one.is_gone]
         for path in gone:
             self._departed_lost = self._lost([self.followers.pop(path).state()])
 

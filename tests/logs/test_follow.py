@@ -669,6 +669,29 @@ def one_of_two_logs_becomes_a_third_while_nobody_looks(rig: Rig) -> None:
     look_for_a_while(rig)
 
 
+def empty_one_of_two_logs_is_renamed_while_nobody_looks(rig: Rig) -> None:
+    two_logs(rig, lines=0)
+    rig.save()
+    rig.stop()
+    rig.shift()
+    rig.write(2)
+    rig.start()
+    look_for_a_while(rig)
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    look_for_a_while(rig)
+
+
+def let_go_and_then_renamed_to_another_name_of_the_pattern(rig: Rig) -> None:
+    two_logs(rig)
+    rig.shift()
+    rig.writer.reopen(rig.path)
+    rig.write(2)
+    rig.settle()
+    rig.rotated().rename(rig.folder / "bff-2.log")
+    look_for_a_while(rig)
+
+
 def rotated_to_names_of_the_pattern(rig: Rig) -> None:
     rig.pattern = str(rig.folder / "app*.log")
     rig.write(3)
@@ -760,6 +783,7 @@ CASES: list[Callable[[Rig], None]] = [
     two_logs_grow_while_nobody_looks, two_logs_that_were_empty, one_of_two_logs_is_removed,
     one_of_two_logs_is_rotated_late, one_of_two_logs_is_cut, one_of_two_logs_becomes_a_third,
     one_of_two_logs_becomes_a_third_while_nobody_looks, rotated_to_names_of_the_pattern,
+    empty_one_of_two_logs_is_renamed_while_nobody_looks, let_go_and_then_renamed_to_another_name_of_the_pattern,
     numbered_log_whose_oldest_is_removed, link_is_switched_twice_between_two_looks, replaced_by_its_copy,
     replaced_by_its_copy_with_unread_lines, replaced_by_its_copy_amid_a_line, replaced_by_its_copy_late,
     replaced_by_its_copy_while_nobody_looks,

@@ -62,7 +62,7 @@ class Storm:
                 shutil.copyfileobj(plain, out)
             os.utime(packed, ns=(status.st_atime_ns, status.st_mtime_ns))
             path.unlink()
-            packed.rename(self.rig.folder / f"app.log-{self.rig.random.randrange(10**8, 10**9)}.gz")
+            packed.rename(self.rig.folder / f"{self.rig.path.name}-{self.rig.random.randrange(10**8, 10**9)}.gz")
 
     def kill(self) -> None:
         self.rig.restart()
@@ -72,12 +72,38 @@ class Storm:
         self.rig.settle()
 
 
-def storm(folder: Path, worker: Worker, seed: int) -> bool:
+class StormBesideAnother(Storm):
+    """Of two numbered logs of one pattern, both are written, and the other one is rotated too."""
+
+    def __init__(self, rig: Rig, seed: int) -> None:
+        super().__init__(rig, seed)
+        self.other = rig.folder / "bff-1.log"
+        rig.path, rig.pattern = rig.folder / "bff-0.log", str(rig.folder / "bff-*.log")
+        rig.writer.reopen(rig.path)
+        rig.writer.open(self.other, name="other")
+        self.happenings += [(30, self.write_other), (6, self.rename_other), (4, self.copytruncate_other)]
+
+    def write_other(self) -> None:
+        self.rig.write(self.random.choice((1, 2, 9)), "other")
+
+    def rename_other(self) -> None:
+        self.other.rename(self._free_name())
+        self.rig.writer.reopen(self.other, "other")
+
+    def copytruncate_other(self) -> None:
+        shutil.copyfile(self.other, self._free_name())
+        os.truncate(self.other, 0)
+
+    def _free_name(self) -> Path:
+        return self.rig.folder / f"bff-1.log.{len(list(self.rig.folder.iterdir()))}"
+
+
+def storm(folder: Path, worker: Worker, seed: int, kind: type[Storm] = Storm) -> bool:
     folder.mkdir()
     writer = LocalWriter()
     rig = Rig(folder, worker, writer, seed)  # type: ignore[arg-type]
     writer.open(rig.path)
-    history = Storm(rig, seed)
+    history = kind(rig, seed)
     try:
         history.run(60)
         exact = rig.is_exact()
@@ -90,18 +116,22 @@ def storm(folder: Path, worker: Worker, seed: int) -> bool:
         shutil.rmtree(folder)
 
 
-def storms(folder: Path, worker: Worker, seconds: float) -> None:
+def storms(folder: Path, worker: Worker, seconds: float, kind: type[Storm] = Storm) -> None:
     first = random.randrange(10**9)
     until = time.monotonic() + seconds
     seed = first
     while time.monotonic() < until:
-        assert storm(folder / str(seed), worker, seed), f"seed {seed}"
+        assert storm(folder / str(seed), worker, seed, kind), f"seed {seed}"
         seed += 1
     print(f"{seed - first} histories from seed {first}")
 
 
 def test_every_line_counts_once_in_random_histories(tmp_path: Path, worker: Worker) -> None:
     storms(tmp_path, worker, STORM_SECONDS)
+
+
+def test_every_line_of_two_logs_counts_once_in_random_histories(tmp_path: Path, worker: Worker) -> None:
+    storms(tmp_path, worker, STORM_SECONDS, StormBesideAnother)
 
 
 @pytest.mark.soak
