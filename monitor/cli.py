@@ -196,7 +196,7 @@ def status(path: str, *, as_json: bool, watched: bool) -> None:
         if access.note:
             click.echo(access.note, err=True)
         terminal.show_status(answer, as_json=as_json)
-    sys.exit(_worst([item["level"] for item in answer["probes"]]))
+    sys.exit(_worst([item["level"] for item in answer["probes"] if item["enabled"]]))
 
 
 @main.command("alert-test")

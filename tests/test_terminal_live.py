@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 from rich.console import Console
 
-from monitor.commands import limits, watch
+from monitor.cli import main
+from monitor.commands import limits, terminal, watch
 from tests.daemon import Daemon
 from tests.servers import free_port, wait_until
 
@@ -125,6 +127,30 @@ def test_the_live_view_looks_again_and_again_until_it_is_left() -> None:
 
 
 MONITOR = {"version": "0", "ready": True, "store_error": "", "reload_ok": True}
+
+
+@pytest.mark.parametrize(("level", "code"), [("ok", 0), ("warn", 1), ("unknown", 3)])
+@pytest.mark.parametrize("option", ["--json", "--watch"])
+def test_the_exit_code_of_a_status_is_that_of_what_is_watched(
+    daemon: Daemon, monkeypatch: pytest.MonkeyPatch, level: str, code: int, option: str
+) -> None:
+    probes = [{"enabled": True, "level": level}, {"enabled": False, "level": "unknown"}]
+    monkeypatch.setattr("monitor.commands.access.Access.status", lambda _: {"probes": probes})
+    monkeypatch.setattr("monitor.cli._watch", lambda _, answer: answer)
+    assert CliRunner().invoke(main, ["status", "-c", str(daemon.path), option]).exit_code == code
+
+
+@pytest.mark.parametrize(("level", "said"), [("fail", "95%"), ("warn", "80%"), ("ok", "95%")])
+def test_the_limit_that_made_the_level_stands_beside_the_number(level: str, said: str) -> None:
+    """Of a level that nothing has confirmed yet, the worst that was reached."""
+    limits = [
+        {"text": f"used_ratio > {limit}%", "level": of, "measurement": "used_ratio", "holds": True}
+        for of, limit in (("warn", 80), ("warn", 85), ("fail", 95))
+    ]
+    row = {
+        "level": level, "reason": "", "detail": "", "run_reason": "", "measurements": {"used_ratio": 1.0}, "conditions": limits,
+    }  # fmt: skip
+    assert f"(over the limit: used_ratio > {said})" in terminal._said(row).plain
 
 
 def test_nothing_that_comes_from_outside_steers_the_terminal() -> None:

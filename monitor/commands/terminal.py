@@ -150,15 +150,17 @@ def _said(row: Mapping[str, Any]) -> Text:
         value = row["measurements"].get(name)
         if value is None:
             continue
-        over = [
-            condition["text"]
-            for condition in row["conditions"]
-            if condition["measurement"] == name and condition["holds"]
-        ]
+        over = [condition for condition in row["conditions"] if condition["measurement"] == name and condition["holds"]]
         said.append("  " if said else "")
         said.append(f"{label(name)} {_number(name, value)}", style="dim" if not over else "bold")
-        said.append(f" (over the limit: {over[0]})" if over else "")
+        said.append(f" (over the limit: {_telling(over, row['level'])})" if over else "")
     return said
+
+
+def _telling(over: Sequence[Mapping[str, Any]], level: str) -> str:
+    """Of the limits that a number is over, the one that made the level; where none did so far, one of the worst."""
+    worst = next((each for each in over if each["level"] == "fail"), over[0])
+    return str(next((each for each in over if each["level"] == level), worst)["text"])
 
 
 def _print_measurements(console: Console, row: Mapping[str, Any]) -> None:
