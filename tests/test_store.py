@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import sqlite3
+import stat
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -94,6 +95,20 @@ def test_a_folder_that_cannot_be_written_is_named_with_what_it_takes(tmp_path: P
     (tmp_path / "file").touch()
     with pytest.raises(StoreError, match=r"file/state\.db: File exists; the daemon's user must be able to write"):
         Store(tmp_path / "file" / "state.db")
+
+
+async def test_nobody_else_may_read_a_store_from_its_first_moment_on(path: Path) -> None:
+    before = os.umask(0o022)
+    try:
+        store = Store(path)
+        await store.save(Changes(incidents=(INCIDENT,)))
+        modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in path.parent.glob("state.db*")}
+        store.close()
+    finally:
+        os.umask(before)
+    assert {name: modes[name] for name in ("state.db", "state.db-wal", "state.db-shm")} == {
+        "state.db": 0o600, "state.db-wal": 0o600, "state.db-shm": 0o600
+    }  # fmt: skip
 
 
 async def test_a_second_daemon_is_refused_and_let_in_when_the_first_is_gone(path: Path) -> None:

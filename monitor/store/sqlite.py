@@ -451,12 +451,13 @@ def _take_lock(path: Path) -> int:
 
 def _connect(path: Path) -> sqlite3.Connection:
     try:
+        path.touch(0o600)
+        path.chmod(0o600)  # before SQLite opens it: the files that it makes beside it have the mode of this one
         db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=5.0)
         db.execute("PRAGMA journal_mode = WAL")
         db.execute("PRAGMA synchronous = FULL")  # a page that was sent must be known after a power cut too
         _check_version(db, path, oldest=0)
         schema.migrate(db, path)
-        path.chmod(0o600)
     except (sqlite3.Error, OSError) as error:
         raise StoreError(f"{path}: {error}") from error
     return db
