@@ -236,6 +236,14 @@ def test_open_incidents_come_first_with_what_to_do() -> None:
     assert "within 1h" in page
 
 
+@pytest.mark.parametrize(("later", "said"), [(0, "Response due"), (86400, "Response")])
+def test_a_response_that_is_owed_says_until_when(later: int, said: str) -> None:
+    """The time is shown as `in 0:24`, or as `overdue for 0:24`."""
+    held = replace(portal.REDIS_DOWN.takes(Severity.P2, portal.NOW), opened_at=portal.NOW)
+    html = render(portal.snapshot(at=portal.NOW + later, incidents=(held,), recorded=True))
+    assert re.search(f"<b>{said}</b> <time [^>]*data-style=.due.", html)
+
+
 def test_every_probe_is_there_and_the_worst_come_first() -> None:
     ids = [tag["id"] for tag in Page(render(portal.snapshot())).all("tr") if "id" in tag]
     assert ids[:5] == ["system-redis", "probe-redis", "probe-redis-cache", "system-bff", "probe-bff"]
