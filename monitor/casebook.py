@@ -23,6 +23,7 @@ from monitor.core.config import Config
 from monitor.core.incident import Began, Event, Incident, Notice, NoticeKind, Page, Step
 from monitor.core.level import ProbeState
 from monitor.core.maintenance import Window
+from monitor.core.mistakes import suggestion
 from monitor.core.quantity import format_duration
 from monitor.core.runbook import Level, Runbook, Severity
 from monitor.core.severity import RuleKey, Verdict
@@ -187,7 +188,8 @@ class Casebook:
         now, of = self._clock.now(), tuple(of)
         for name in of:
             if name not in self.config.probes and _bare(name) not in self.runbook.scenarios:
-                raise Refused(f'there is no probe and no scenario "{name}"')
+                known = {*self.config.probes, *self.runbook.scenarios}
+                raise Refused(f'there is no probe and no scenario "{name}"{suggestion(_bare(name), known)}')
         if not of or seconds <= 0:
             raise Refused("say of what, and for how long")
         subjects = tuple(name if name in self.config.probes else f"scenario:{_bare(name)}" for name in of)

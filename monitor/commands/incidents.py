@@ -268,16 +268,19 @@ def review(load: Load, incident: str | None, text: str, by: str, path: str, *, d
 
 
 @click.command()
-@click.argument("subject", metavar="SCENARIO-or-INCIDENT")
+@click.argument("subject", required=False, metavar="[SCENARIO-or-INCIDENT]")
 @_json
 @_config
 @click.pass_obj
-def explain(load: Load, subject: str, path: str, *, as_json: bool) -> None:
-    """Why it is as bad as it is: which rule, since when, what is not known and why, and what comes next."""
+def explain(load: Load, subject: str | None, path: str, *, as_json: bool) -> None:
+    """Why it is as bad as it is: which rule, since when, what is not known and why, and what comes next.
+
+    Without an argument it is of the only incident that is open (symptoms of another do not count).
+    """
     from monitor.commands import incident_views as views
 
     with _reaching(load, path) as access:
-        found = _explained(access, subject)
+        found = _explained(access, subject or _key(access, None))
         _echo_json(found) if as_json else views.show_explanation(found, _now())
 
 
