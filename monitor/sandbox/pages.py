@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from monitor.core.escalation import call_of
+
 
 @dataclass(frozen=True, slots=True)
 class Page:
@@ -22,13 +24,17 @@ class Page:
         """One line for a terminal."""
         moment = time.strftime("%H:%M:%S", time.localtime(self.at))
         get = self.labels.get
+        kind, attempt = get("kind", "alert"), get("attempt", "")
+        call = call_of(int(attempt)) if attempt.isdecimal() else ""
         who = " ".join(name for name in (get("severity", ""), get("escalation_level", "")) if name not in {"", "none"})
         vendor = get("vendor", "none")
         title = self.annotations.get("title") or self.annotations.get("summary") or get("alertname", "an alert")
         title = title.removeprefix(f"[{get('severity')}] ")
         incident = get("incident", "none")
         tail = [f"for {vendor}" if vendor != "none" else "", incident if incident != "none" else ""]
-        return " ".join(part for part in (f"{moment}  {self.status:<8}  {who:<5}  {title}", *tail) if part)
+        return " ".join(
+            part for part in (f"{moment}  {self.status:<8}  {kind:<8}  {who + call:<5}  {title}", *tail) if part
+        )
 
 
 @dataclass

@@ -13,7 +13,7 @@ import pytest
 from redis.asyncio import Redis
 
 from monitor.sandbox import bullmq, pino
-from monitor.sandbox.pages import Pages
+from monitor.sandbox.pages import Page, Pages
 from monitor.sandbox.ports import Door, Port, way_out
 from monitor.sandbox.servers import RedisServer
 from monitor.sandbox.vendors import Freebit, Salesforce
@@ -128,7 +128,10 @@ async def test_a_job_whose_worker_died_is_taken_back(redis_server: RedisServer) 
 
 
 def notification(status: str, *fingerprints: str) -> dict[str, Any]:
-    labels = {"severity": "P2", "escalation_level": "L1", "vendor": "none", "incident": "redis-20261123-1702"}
+    labels = {
+        "kind": "page", "severity": "P2", "escalation_level": "L1", "vendor": "none", "attempt": "1",
+        "incident": "redis-20261123-1702",
+    }  # fmt: skip
     return {"alerts": [
         {"status": status, "fingerprint": one, "startsAt": "2026-11-23T17:02:00Z", "labels": labels,
          "annotations": {"title": "Redis connection failures"}}
@@ -142,8 +145,23 @@ def test_a_page_is_shown_once_for_each_time_its_status_changes(tmp_path: Path) -
     assert len(pages.receive(notification("firing", "a", "b"))) == 1
     assert len(pages.receive(notification("resolved", "a", "b"))) == 2
     shown = pages.kept[0].shown()
-    assert "firing    P2 L1  Redis connection failures redis-20261123-1702" in shown
+    assert "firing    page      P2 L1  Redis connection failures redis-20261123-1702" in shown
     assert len((tmp_path / "pages.jsonl").read_text().splitlines()) == 4
+
+
+@pytest.mark.parametrize(
+    ("labels", "said"),
+    [
+        ({"kind": "page", "escalation_level": "L1", "attempt": "2"}, "page      P2 L1, second call  Redis"),
+        ({"kind": "update", "update": "3"}, "update    P2     Redis"),
+        ({"kind": "reminder", "reason": "response"}, "reminder  P2     Redis"),
+        ({}, "alert     P2     Redis"),  # of a rule of Prometheus
+        ({"attempt": "many"}, "alert     P2     Redis"),
+    ],
+)
+def test_a_page_says_what_kind_it_is_and_which_call(labels: dict[str, str], said: str) -> None:
+    shown = Page(0.0, "firing", {"severity": "P2", **labels}, {"title": "Redis connection failures"}).shown()
+    assert f"firing    {said} connection failures" in shown
 
 
 def app_client(app: Any) -> httpx.AsyncClient:
