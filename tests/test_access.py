@@ -76,6 +76,17 @@ async def test_a_token_that_is_not_the_daemons_is_said_with_its_file(tmp_path: P
             await elsewhere(lambda: access.change("POST", "/api/v1/incidents/x/note", {"text": "x", "by": "mei"}))
 
 
+async def test_a_token_that_is_not_there_asks_whether_the_store_is_elsewhere(tmp_path: Path) -> None:
+    async with serve(portal.Source(), WebConfig(port=0), SecretStr(TOKEN)) as served:
+        access = Access(files(tmp_path, served.port))
+        (tmp_path / "token").unlink()
+        said = (
+            f"there is no token at {tmp_path}/token: does the daemon at http://127.0.0.1:{served.port} have its store"
+        )
+        with pytest.raises(Denied, match=said):
+            await elsewhere(lambda: access.change("POST", "/api/v1/incidents/x/note", {"text": "x", "by": "mei"}))
+
+
 async def test_a_daemon_that_goes_away_meanwhile_is_not_taken_for_one_that_is_down(tmp_path: Path) -> None:
     async with serve(portal.Source(), WebConfig(port=0), SecretStr(TOKEN)) as served:
         access = Access(files(tmp_path, served.port))

@@ -101,6 +101,8 @@ class Access:
         if answer.status_code == 401:
             if self._token():
                 return f"the token in {self._token_file()} is not that of the daemon at {self._url}"
+            if self._no_token():
+                return f"there is no token at {self._token_file()}: does the daemon at {self._url} have its store elsewhere?"
             return f"the token in {self._token_file()} cannot be read: be the daemon's user, or root"
         return clean(said)
 
@@ -133,6 +135,14 @@ class Access:
         except (OSError, UnicodeDecodeError):
             return {}
         return {"Authorization": f"Bearer {token}"} if token.isascii() and token.isprintable() and token else {}
+
+    def _no_token(self) -> bool:
+        """Whether nothing is there, rather than nothing that may be read."""
+        try:
+            self._token_file().stat()
+        except OSError as error:
+            return isinstance(error, FileNotFoundError)
+        return False
 
     def _token_file(self) -> Path:
         return Path(self._loaded.config.store).parent / "token"
