@@ -369,7 +369,8 @@ def _log_spec(path: str | None, name: str | None) -> Spec:
     loaded = load_or_exit(path or "probes.yaml", EXIT_BAD_CONFIG)
     found = [item for item in loaded.config.probes.values() if item.type.name == "log" and name in {None, item.name}]
     if not found:
-        _fail(f'there is no log probe "{name}"', EXIT_BAD_CONFIG)
+        which = "" if name is None else f' "{name}"'
+        _fail(f"{path or 'probes.yaml'}: there is no log probe{which} in it", EXIT_BAD_CONFIG)
     options: Any = found[0].options
     spec: Spec = msgspec.structs.replace(options.spec(), patterns=dict(options.patterns))
     return spec

@@ -153,6 +153,33 @@ def test_the_limit_that_made_the_level_stands_beside_the_number(level: str, said
     assert f"(over the limit: used_ratio > {said})" in terminal._said(row).plain
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "probes.yaml: there is no log probe in it"),
+        (["--probe", "self"], 'probes.yaml: there is no log probe "self" in it'),
+    ],
+)
+def test_a_scan_by_a_file_without_a_log_probe_is_refused(daemon: Daemon, words: list[str], said: str) -> None:
+    done = CliRunner().invoke(main, ["scan", "x.log", "-c", str(daemon.path), *words])
+    assert (done.exit_code, done.stderr) == (2, f"portal-monitor: {daemon.folder}/{said}\n")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [
+        (0.4, "0 s"),
+        (372, "6 min 12 s"),
+        (3900, "1 h 5 min"),
+        (93600, "1 d 2 h"),
+        (90000 + 59, "1 d 1 h"),
+        (21600 * 3600, "900 d"),
+    ],
+)
+def test_a_long_time_is_told_in_days(seconds: float, said: str) -> None:
+    assert terminal._short(seconds) == said
+
+
 def test_nothing_that_comes_from_outside_steers_the_terminal() -> None:
     probe = {
         "name": "p", "enabled": True, "level": "fail", "since": None, "advice": HOSTILE, "measurements": {}, "conditions": [],

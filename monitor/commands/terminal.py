@@ -101,9 +101,11 @@ def show_check(loaded: Loaded, rows: Sequence[Patience], live: Sequence[Row], *,
 
 
 def _short(seconds: float) -> str:
-    """`45 s`, `6 min 12 s`, `1 h 5 min`."""
+    """`45 s`, `6 min 12 s`, `1 h 5 min`, `1 d 2 h`."""
     whole = round(seconds)
-    hours, minutes, rest = whole // 3600, whole // 60 % 60, whole % 60
+    days, hours, minutes, rest = whole // 86400, whole // 3600 % 24, whole // 60 % 60, whole % 60
+    if days:
+        return f"{days} d {hours} h" if hours else f"{days} d"
     words = [f"{hours} h"] * bool(hours) + [f"{minutes} min"] * bool(minutes) + [f"{rest} s"] * bool(rest and not hours)
     return " ".join(words) or "0 s"
 
