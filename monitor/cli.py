@@ -295,8 +295,10 @@ def load_or_ask(path: str, code: int) -> Loaded:
         with suppress(OSError):
             found = outline(path, Path(path).read_bytes(), env=os.environ)
             if found is not None and Access(found).answered():
-                count = f"{len(error.problems)} mistake{'s' if len(error.problems) > 1 else ''}"
-                click.echo(f"The daemon answers. Read from here, {path} has {count}, as `check` says.", err=True)
+                several, first = len(error.problems) > 1, error.problems[0]
+                count = f"{len(error.problems)} mistakes" if several else "1 mistake"
+                said = f"{count}, as `check` says{'; the first' if several else ''}: {first}"
+                click.echo(f"The daemon answers. Read from here, {path} has {said}", err=True)
                 return found
     return load_or_exit(path, code)
 

@@ -118,6 +118,40 @@ async def test_a_running_daemon_answers_whose_file_cannot_be_used_from_here(
     assert "the variable THE_DAEMONS_OWN_VARIABLE is not set" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    "broken", ["a: [\n", "probes: {redis: {type: tcp}\n", "\tx: 1\n", "x: \x07\n", "  y: 1\n z: 2\n"]
+)
+@pytest.mark.parametrize("first", [True, False])
+async def test_a_running_daemon_answers_whose_file_is_no_yaml_any_more(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], broken: str, first: bool
+) -> None:
+    async with serve(portal.Source(), WebConfig(port=0), SecretStr(TOKEN)) as served:
+        files(tmp_path, served.port)
+        path = tmp_path / "probes.yaml"
+        text = (
+            path.read_text().replace('web: {listen: "', 'web:\n  # here\n\n  {listen: "').replace("probes:", "other:")
+        )
+        path.write_text(broken + text if first else text + broken)
+        access = Access(await elsewhere(lambda: load_or_ask(str(path), 2)))
+        said = capsys.readouterr().err
+        assert said.startswith(f"The daemon answers. Read from here, {path} has 1 mistake, as `check` says: {path}:")
+        route = f"/api/v1/incidents/{portal.REDIS_DOWN.key}/note"
+        await elsewhere(lambda: access.change("POST", route, {"text": "Seen", "by": "mei"}))
+
+
+def test_a_file_that_is_no_yaml_and_says_neither_is_of_a_daemon_where_it_is_by_default() -> None:
+    found = outline("folder/probes.yaml", "a: [\n", env={})
+    assert found is not None
+    assert (found.config.web.host, found.config.web.port, found.config.store) == ("127.0.0.1", 9877, "folder/state.db")
+
+
+@pytest.mark.parametrize(
+    "web", ["{listen: 'host:1'}\nweb: {listen: 'host:2'}", "{listen: 'host:1'", "*there", "{listen: 1}"]
+)
+def test_a_file_that_is_no_yaml_is_not_guessed_at(web: str) -> None:
+    assert outline("probes.yaml", f"a: [\nweb: {web}\nb: 1\n", env={}) is None
+
+
 @pytest.mark.parametrize("web", ["{listen: ${PORT_OF_THE_DAEMON}}", "{listen: nowhere}", "[", "{listen: 1, port: 2}"])
 def test_a_file_that_does_not_say_where_its_daemon_listens_is_no_way_to_it(web: str) -> None:
     assert outline("probes.yaml", f"web: {web}\nprobes: {{}}\n", env={}) is None

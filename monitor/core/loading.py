@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -42,6 +43,7 @@ Read = Callable[[str], str | bytes]
 """Gives the content of a file; OSError if it cannot."""
 
 LONGEST_SECRET = 65536
+_WHERE = re.compile(r"(web|store)[ \t]*:(\s|$)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,9 +81,8 @@ def outline(path: str, text: str | bytes, *, env: Mapping[str, str]) -> Loaded |
     It is for who asks a daemon that runs: its variables may be nobody's but its own, and the file may have been changed
     since. None if the file does not say even that.
     """
-    try:
-        document = parse(path, text, env)
-    except ConfigError:
+    document = _readable(path, text, env)
+    if document is None:
         return None
     problems: list[Problem] = []
     said = {key: value for key, value in document.value.items() if key in ("web", "store")}
@@ -93,6 +94,31 @@ def outline(path: str, text: str | bytes, *, env: Mapping[str, str]) -> Loaded |
     web = WebConfig(*keys.web.listen, keys.web.external_url or "")
     config = Config(probes={}, runbook="", store=beside(path, keys.store), web=web)
     return Loaded(config, Runbook({}, {}, {}), (), (path,), outline=True)
+
+
+def _readable(path: str, text: str | bytes, env: Mapping[str, str]) -> Document | None:
+    """The file; where it is no YAML, as much of it as the lines of `web` and `store` are."""
+    try:
+        return parse(path, text, env)
+    except ConfigError:
+        pass
+    try:
+        document = parse(path, _where_it_listens(text), env)
+    except ConfigError:
+        return None
+    return None if document.problems else document  # one of them may be there twice
+
+
+def _where_it_listens(text: str | bytes) -> str:
+    """The lines of the outer keys `web` and `store`, each up to the next line that is not indented."""
+    lines = (text.decode(errors="replace") if isinstance(text, bytes) else text).removeprefix("\ufeff").split("\n")
+    kept, ours = [], False
+    for line in lines:
+        if line[:1].strip() and line[0] not in "#}]":
+            ours = _WHERE.match(line) is not None
+        if ours:
+            kept.append(line)
+    return "\n".join(kept) if kept else "{}"
 
 
 def _runbook(
