@@ -53,6 +53,12 @@ class Condition:
         """What a breach is filed under: the measurement, with the part if the condition names one."""
         return f"{self.name}[{self.part}]" if self.part else self.name
 
+    def is_before(self, other: Condition) -> bool:
+        """Whether the same number, on its way to the limit of the other, comes over this one first."""
+        if self.why != other.why or self.op[0] != other.op[0]:
+            return False
+        return self.limit < other.limit if self.op[0] == ">" else self.op[0] == "<" and self.limit > other.limit
+
     def holds(self, measurements: Mapping[str, Value]) -> bool | None:
         """True or false where it was measured, None where it was not: missing, NaN or no number at all.
 

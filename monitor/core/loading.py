@@ -370,6 +370,11 @@ class _ProbesReader:
             idle = next((each for each in clear if each.why not in {limit.why for limit in limits}), None)
             if idle:
                 self._wrong((*path, "clear", level), f"{idle.why} has no {level} condition that could be cleared")
+        for index, limit in enumerate(fail if len(fail) == len(keys.fail) else ()):
+            for soft in warn:
+                if limit.is_before(soft):
+                    where = self.document.item((*path, "fail"), index)
+                    self._warn(where, f'it is reached before the warning "{soft.text}", which is never seen then')
         return replace(probe, warn=warn, fail=fail, clear_warn=clear_warn, clear_fail=clear_fail)
 
     def _check_conditions(self, path: Path, values: Mapping[str, Any], probe_type: ProbeType) -> None:
@@ -395,10 +400,14 @@ class _ProbesReader:
         if self.document.is_broken(path):
             return None
         try:
-            return parse_condition(text, probe_type.measures, parts)
+            condition = parse_condition(text, probe_type.measures, parts)
         except ValueError as error:
             self._wrong(path, str(error))
             return None
+        if condition.limit > 1 and "%" not in text and probe_type.measures[condition.name].is_share(condition.name):
+            share = f"{condition.limit:g}%"
+            self._warn(path, f'"{condition.text}" is {condition.limit * 100:g}%; if {share} is meant, write "{share}"')
+        return condition
 
     # what probes say of each other
 

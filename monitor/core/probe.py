@@ -62,12 +62,18 @@ class Measure:
     """A measurement that a probe type brings home.
 
     `split` names the label of its parts, if it has parts. `kind` says what the number is: a `gauge`, an
-    `age` in seconds (exported as the timestamp it counts from), or `state`, one of a few numbers.
+    `age` in seconds (exported as the timestamp it counts from), or `state`, one of a few numbers. A ratio with `beyond`
+    is of something that is not the whole.
     """
 
     help: str
     split: str | None = None
     kind: Literal["gauge", "age", "state"] = "gauge"
+    beyond: bool = False
+
+    def is_share(self, name: str) -> bool:
+        """Whether, by this name, it is a share of a whole: 1 at the most."""
+        return name.endswith("_ratio") and not self.beyond
 
 
 class Options(BaseModel):

@@ -371,7 +371,8 @@ PROBE = ProbeType(
         "requests_per_second_before": Measure("Requests per second in the hour before the window (`hour_before`)."),
         "traffic_ratio": Measure(
             "Requests per second, of those of the hour before; absent while fewer than half of its minutes are known, or"
-            f" where it had fewer than {HOUR_LEAST_REQUESTS} requests (`hour_before`)."
+            f" where it had fewer than {HOUR_LEAST_REQUESTS} requests (`hour_before`).",
+            beyond=True,
         ),
         "last_match_age_seconds": Measure("Since a pattern was last found.", split="pattern", kind="age"),
     },

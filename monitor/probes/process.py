@@ -35,7 +35,7 @@ PROCESSES_MOST = 64
 MEASURES: Mapping[str, Measure] = {
     "processes": Measure("Processes that match"),
     "cpu_ratio": Measure(
-        "Processor time of the busiest of them since the run before, of one core: Node has one thread"
+        "Processor time of the busiest of them since the run before, of one core: Node has one thread", beyond=True
     ),
     "memory_bytes": Measure("Memory that they hold (RSS), all together"),
     "memory_host_ratio": Measure("The same, of the host's memory"),

@@ -198,6 +198,41 @@ def test_a_disabled_probe_keeps_its_name_and_opens_nothing() -> None:
     assert [probe.name for probe in loaded.config.enabled()] == ["redis"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "said"),
+    [
+        ("warn: memory_used_ratio > 80", 'warn: "memory_used_ratio > 80" is 8000%; if 80% is meant, write "80%"'),
+        ("warn: memory_used_ratio > 1", ""),
+        ("warn: memory_used_ratio > 0.8", ""),
+        ("fail: [ping_seconds > 80, memory_used_ratio >= 99.5]", 'fail[1]: "memory_used_ratio >= 99.5" is 9950%'),
+        (
+            "warn: hit_ratio < 5, clear: {warn: hit_ratio > 10}",
+            'clear.warn: "hit_ratio > 10" is 1000%; if 10% is meant',
+        ),
+        (
+            "warn: memory_used_ratio > 80%, fail: memory_used_ratio > 60%",
+            'fail: it is reached before the warning "memory_used_ratio > 80%", which is never seen then',
+        ),
+        (
+            "warn: hit_ratio < 50%, fail: [ping_seconds > 1s, hit_ratio <= 60%]",
+            "fail[1]: it is reached before the warn",
+        ),
+        ("warn: hit_ratio < 50%, fail: hit_ratio < 20%", ""),
+        ("warn: memory_used_ratio > 80%, fail: memory_used_ratio < 1%", ""),
+        ("warn: memory_used_ratio > 80%, fail: memory_used_ratio > 80%", ""),
+    ],
+)
+def test_a_limit_that_cannot_be_meant_so_is_warned_of(limits: str, said: str) -> None:
+    told = warnings_of(load_text(PROBES.replace("type: redis,", f"type: redis, {limits},")))
+    assert (f"probes.redis.{said}" in told) if said else "probes.redis" not in told
+
+
+def test_a_ratio_that_may_be_more_than_the_whole_is_not_warned_of() -> None:
+    log = "  log: {type: log, path: /var/log/x, window: 5m, warn: traffic_ratio > 10}\n"
+    process = "  node: {type: process, pattern: node, warn: cpu_ratio > 4}\n"
+    assert "%" not in warnings_of(load_text(PROBES + log + process))
+
+
 def warnings_of(loaded: Loaded) -> str:
     return "\n".join(str(warning) for warning in loaded.warnings)
 
