@@ -251,11 +251,13 @@ def _taken_by_rules(incident: Incident) -> bool:
 
 
 def _why_open(incident: Incident, verdict: Verdict) -> Iterable[str]:
+    why = ", ".join(incident.why)
     if not _taken_by_rules(incident):
         how = "reported" if incident.by_hand and len(incident.stays) == 1 else "set"
         yield f"It is {incident.severity}, {how} by {incident.stays[-1].by}."
     else:
-        yield f"It is {incident.severity}" + (f" because of {', '.join(incident.why)}." if incident.why else ".")
+        milder = verdict.severity is not None and verdict.severity > incident.severity
+        yield f"It is {incident.severity}" + (f" because of {why}." if why and not milder else ".")
     if incident.declared_at is not None:
         yield "It was declared by a person."
     if incident.customer_impact_at is not None:
@@ -277,7 +279,8 @@ def _why_open(incident: Incident, verdict: Verdict) -> Iterable[str]:
 def _why_not_derived(incident: Incident, derived: Severity) -> str:
     if incident.waived is not None:
         return f"The rules say {derived}; a person knew better, until they say worse than {incident.waived}."
-    return f"The rules say {derived} now; by itself it does not become less severe."
+    why = f", because of {', '.join(incident.why)}" if incident.why and _taken_by_rules(incident) else ""
+    return f"The rules say {derived} now{why}; by itself it does not become less severe."
 
 
 def _why_closed(incident: Incident | None, verdict: Verdict, rules: Sequence[RuleNow]) -> Iterable[str]:

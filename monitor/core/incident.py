@@ -72,7 +72,7 @@ class Incident:
     origin: Origin = Origin.ALERT
     by_hand: bool = False  # a person opened it, so a person ends it
     parent: str | None = None  # the scenario that causes it, while that one is open
-    why: tuple[str, ...] = ()  # the rule's terms that held when the severity was last taken
+    why: tuple[str, ...] = ()  # the terms that hold of the worst rules that do; where none does, that did last
     flags: tuple[str, ...] = ()  # of the rules that held: data_loss
     links: tuple[str, ...] = ()  # of the rules that held
     taken: tuple[Taken, ...] = ()  # every severity it took, oldest first
@@ -327,7 +327,7 @@ def _open(
 
 
 def _still_failing(last: Incident, verdict: Verdict, severity: Severity, now: float) -> Step:
-    incident, events, update = last, [], False
+    incident, events, update = replace(last, why=verdict.because), [], False
     because = ", ".join(verdict.because)
     if last.state is State.MONITORING:
         back = State.INVESTIGATING if last.identified_at is None else State.IDENTIFIED
@@ -336,11 +336,10 @@ def _still_failing(last: Incident, verdict: Verdict, severity: Severity, now: fl
         events.append(("relapsed", f"{severity}: {because}"))
         update = True
     if last.by_hand and not last.why:
-        incident = replace(incident, why=verdict.because)
         events.append(("joined", f"A probe fails too: {because}"))
     if severity < last.severity and (last.waived is None or severity < last.waived):
-        why = (verdict.because, tuple(dict.fromkeys((*last.flags, *verdict.flags))), verdict.links or last.links)
-        incident = replace(incident, why=why[0], flags=why[1], links=why[2], waived=None, updated_at=now)
+        flags = tuple(dict.fromkeys((*last.flags, *verdict.flags)))
+        incident = replace(incident, flags=flags, links=verdict.links or last.links, waived=None, updated_at=now)
         incident = incident.takes(severity, now)
         events.append(("severity", f"{last.severity} to {severity}: {because}"))
         update = True

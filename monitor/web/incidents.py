@@ -80,7 +80,7 @@ class IncidentJson(TypedDict):
     """One incident, open or resolved. `started_at` is the first failing sample, `opened_at` this opening.
 
     `impact` is in a person's words, if somebody wrote some; `ack` is of this opening, and `acknowledged` whether it
-    still counts; `why` are the terms of rules that made its severity; `pages` are all, oldest first.
+    still counts; `why` are the terms of the worst rules that hold, or that held last; `pages` are all, oldest first.
     """
 
     key: str

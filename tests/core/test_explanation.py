@@ -44,6 +44,14 @@ UNKNOWN, KEPT_BACK = verdict(None), verdict(None, maintained=True)
     [
         (OPEN, HOLDS, ["It is P2 because of redis, bff/cache."]),
         (
+            replace(OPEN, why=("memory",)),
+            verdict(True, severity=P3),
+            [
+                "It is P2.",
+                "The rules say P3 now, because of memory; by itself it does not become less severe.",
+            ],
+        ),
+        (
             OPEN.takes(P1, NOW, "mei"),
             HOLDS,
             [

@@ -113,6 +113,23 @@ def test_what_an_opening_knows() -> None:
     assert item.stays == (Taken(P2, NOON),)
 
 
+def test_why_is_what_holds_now_and_nobody_is_told_of_another_why() -> None:
+    def of(severity: Severity, *terms: str) -> Verdict:
+        said = verdict(severity)
+        return replace(said, rules=(replace(said.rules[0], because=terms),))
+
+    healed = monitored(why=("latency",))
+    relapsed = incident.advance(healed, of(P2, "errors"), LIFECYCLE, LATER + 1).incident
+    assert relapsed is not None
+    assert relapsed.why == ("errors",)
+    for said in (of(P2, "errors", "memory"), of(P3, "memory")):
+        step = incident.advance(relapsed, said, LIFECYCLE, LATER + 2)
+        assert step == Step(replace(relapsed, why=said.because))
+    clear = incident.advance(relapsed, CLEAR, LIFECYCLE, LATER + 2).incident
+    assert clear is not None
+    assert clear.why == ("errors",)
+
+
 def test_a_severity_taken_is_kept_with_its_time_and_the_peak_stays() -> None:
     worse = incident.advance(opened(P3), verdict(P1), LIFECYCLE, LATER).incident
     assert worse is not None
