@@ -20,6 +20,7 @@ Response = Literal["not recorded", "due", "overdue", "answered", "unanswered"]
 Reviewed = Literal["none", "due", "overdue", "done", "waived"]
 Standing = Literal["holds", "ripens", "clear", "unknown", "maintained"]
 BY_MONITOR = "monitor"
+_ANSWERS = {True: "yes", False: "no", None: "not known"}  # whether a term holds
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,16 +207,23 @@ def _rule(found: RuleVerdict, scenario: str, snapshot: Snapshot) -> RuleNow:
 
 
 def _seen(term: Term, holds: bool | None, scenario: str, snapshot: Snapshot) -> str:
-    """What is seen where a term looks, in words."""
+    """What is seen where a term looks, in words; and where it asks for more than a failing probe, its answer."""
+    said_ = _seen_there(term, holds, scenario, snapshot)
+    return said_ if term.text == term.name else f"{term.text}: {_ANSWERS[holds]}, {said_}"
+
+
+def _seen_there(term: Term, holds: bool | None, scenario: str, snapshot: Snapshot) -> str:
     if term.kind == "scenario":
         verdict = snapshot.verdicts.get(term.name)
         if verdict is None or verdict.unknown:
-            return f"whether {term.name} holds is not known"
+            return f"{term.name} cannot be judged"
         return f"{term.name} is at {verdict.severity}" if verdict.severity else f"{term.name} is clear"
     view = snapshot.probes.get(term.name)
     if view is None or not view.config.enabled:
         return f"{term.name} is switched off"
     level = f"{term.name} is {view.level}" + (f" ({view.reason})" if view.reason else "")
+    if holds is False and term.at is Level.UNKNOWN and view.level is Level.UNKNOWN:
+        return f"{level}, for which its need is to blame"
     if holds is not None:
         return level
     if any({term.name, f"scenario:{scenario}"} & set(window.of) for window in snapshot.windows):

@@ -143,6 +143,38 @@ def test_what_is_not_known_says_why() -> None:
     assert rule.terms[0].seen == "redis is unknown (needs redis). Cannot be judged while redis is not well."
 
 
+@pytest.mark.parametrize(
+    ("term", "holds", "level", "reason", "seen"),
+    [
+        (Term("redis", "probe", "redis"), True, Level.FAIL, "unreachable", "redis is fail (unreachable)"),
+        (
+            Term("redis/timeout", "probe", "redis", "timeout"), False, Level.FAIL, "unreachable",
+            "redis/timeout: no, redis is fail (unreachable)",
+        ),
+        (
+            Term("redis/timeout", "probe", "redis", "timeout"), True, Level.FAIL, "timeout",
+            "redis/timeout: yes, redis is fail (timeout)",
+        ),
+        (Term("redis@warn", "probe", "redis", at=Level.WARN), False, Level.OK, "", "redis@warn: no, redis is ok"),
+        (
+            Term("redis@unknown", "probe", "redis", at=Level.UNKNOWN), False, Level.UNKNOWN, "needs egress",
+            "redis@unknown: no, redis is unknown (needs egress), for which its need is to blame",
+        ),
+        (
+            Term("scenario:portal", "scenario", "portal"), None, Level.OK, "",
+            "scenario:portal: not known, portal cannot be judged",
+        ),
+    ],
+)  # fmt: skip
+def test_what_is_seen_agrees_with_whether_the_term_holds(
+    term: Term, holds: bool | None, level: Level, reason: str, seen: str
+) -> None:
+    view = replace(portal.snapshot().probes["redis"], level=level, reason=reason)
+    rule = RuleVerdict(Rule(P2, (term,), "any"), holds, None, None, bool(holds), (), terms={term.text: holds})
+    found = shown(None, Verdict("redis", None, (rule,)), probes={**portal.snapshot().probes, "redis": view})
+    assert found.rules[0].terms[0].seen == seen
+
+
 def test_what_comes_is_in_order_and_a_milder_rule_is_no_news() -> None:
     milder = verdict(True, matured=False, severity=P3)
     both = Verdict("redis", P2, (*HOLDS.rules, *milder.rules))
