@@ -20,6 +20,7 @@ from monitor.clock import Clock
 from monitor.core import action, escalation, incident, maintenance, severity
 from monitor.core.action import Action, Open, Refused
 from monitor.core.config import Config
+from monitor.core.explanation import by_incident
 from monitor.core.incident import Began, Event, Incident, Notice, NoticeKind, Page, Step
 from monitor.core.level import ProbeState
 from monitor.core.maintenance import Window
@@ -317,7 +318,9 @@ class Casebook:
             escalation_level=max((int(page.escalation_level[1]) for page in paged if page.vendor == "none"), default=0),
             opened_total={level_: count for (scenario, level_), count in self._opened.items() if scenario == name},
             response_overdue=open_ is not None
-            and escalation.response_overdue(self.runbook, open_, self._clock.now(), recorded=self.recorded),
+            and escalation.response_overdue(
+                self.runbook, open_, self._pages, self._clock.now(), recorded=self.recorded
+            ),
         )
 
     # --- how a moment is found out ------------------------------------------------------------------------------------
@@ -469,7 +472,7 @@ class Casebook:
             if known and item.key not in paged and item.parent is None:
                 item = turn.incidents[name] = escalation.numbered(item)
                 turn.notices.append(escalation.update_notice(item, turn.now))
-        if turn.incidents or turn.older or turn.now >= self._remind_at:
+        if turn.incidents or turn.older or turn.pages or turn.now >= self._remind_at:
             self._remind(turn)
         newest = {item.key: item for item in turn.incidents.values()}
         for index, notice in enumerate(turn.notices):
@@ -485,18 +488,21 @@ class Casebook:
 
     def _remind(self, turn: Turn) -> None:
         now, ours = turn.now, {**self._past, **{item.key: item for item in turn.incidents.values()}}
-        told = {page.incident for page in self._pages}
+        told = by_incident(self._pages)
         calendar, recorded = self.config.calendar, self.recorded
         next_: list[float | None] = []
         for item in ours.values():
             if item.key not in told:
                 continue
-            notices = escalation.due_reminders(self.runbook, calendar, item, self._notices, now, recorded=recorded)
+            pages = told[item.key]
+            notices = escalation.due_reminders(
+                self.runbook, calendar, item, pages, now, notices=self._notices, recorded=recorded
+            )
             if item.open and not self._in_sight(item):
                 next_.append(now)  # what is due waits, and is looked at again at the next moment
                 continue
             turn.notices += notices
-            next_.append(escalation.next_reminder(self.runbook, calendar, item, now, recorded=recorded))
+            next_.append(escalation.next_reminder(self.runbook, calendar, item, pages, now, recorded=recorded))
         self._remind_at = min((at for at in next_ if at is not None), default=math.inf)
 
     def _replace_pages(self, moved: Iterable[Page]) -> None:

@@ -71,7 +71,17 @@ class Case:
         if self.acked or self.state == "resolved":
             return None
         owed = [stay for stay in self.stays if self.ack is None or (stay[0] > self.ack[0] and stay[1] < self.ack[1])]
-        return min((at + RESPOND[severity] for at, severity in owed), default=None)
+        asked = [(self.asked(*stay), stay[1]) for stay in owed]
+        return min((at + RESPOND[severity] for at, severity in asked if at is not None), default=None)
+
+    def asked(self, at: float, severity: int) -> float | None:
+        """Since when somebody could answer to this: nobody can before they are called of something as bad."""
+        told = [
+            when
+            for call, when in zip(self.calls, self.called_at, strict=True)
+            if call[0] == self.opening and call[1] <= severity
+        ]
+        return max(at, min(told)) if told else None
 
     def declared_call(self) -> float | None:
         """It has an audience of its own, who were not told if the others had been before."""
@@ -89,7 +99,10 @@ class Case:
         if due is None or self.severity > 2:
             return None
         milder = [call for call in self.calls if call[0] == self.opening and call[4] == 2 and call[1] > self.severity]
-        return self.stays[-1][0] + RESPOND[self.severity] if milder else due
+        if not milder:
+            return due
+        asked = self.asked(*self.stays[-1])
+        return None if asked is None else asked + RESPOND[self.severity]
 
 
 @dataclass
@@ -217,6 +230,7 @@ class Model:
         if case is not None and case.over is not None and now - case.over < REOPEN:
             again = Case(case.began, now, [(now, derived)], opening=case.opening + 1)
             again.relapses, again.calls, again.updates = case.relapses, case.calls, case.updates
+            again.called_at = case.called_at
             self.cases[scenario][-1] = again
             return
         guilty = [

@@ -435,7 +435,9 @@ async def test_a_symptom_is_silent_and_resumes_its_own_clocks_when_its_cause_is_
     await life.to(39)
     assert life.pages("redis") == []
     await life.to(70)
-    assert life.pages("redis") == [(40, "redis L1 P2"), (40, "redis L2 P2"), (65, "redis L1/2 P2")]
+    assert life.pages("redis") == [(40, "redis L1 P2"), (40, "redis L2 P2")]
+    await life.to(110)
+    assert life.pages("redis")[2:] == [(100, "redis L1/2 P2")]  # an hour after somebody could answer
 
 
 async def test_a_symptom_that_was_told_goes_no_further_while_its_cause_is_open(begin: Begin) -> None:

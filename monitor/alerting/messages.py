@@ -126,11 +126,11 @@ def _answer(item: Incident, facts: Facts) -> str:
         return f"Acknowledged by {facts.said(item.ack.by, 60)} {clock(item.ack.at, facts.now)}"
     if not item.open:
         return ""
-    due = escalation.response_due(facts.runbook, item)
+    due = escalation.response_due(facts.runbook, item, facts.pages_of(item))
     if not facts.recorded:
         return "Response not recorded"
     lapsed = f" at {item.severity}" if item.ack is not None else ""
-    if due is None:
+    if due is None or item.parent is not None:
         return f"Not yet acknowledged{lapsed}"
     was = "was due" if facts.now >= due else "is due"
     return f"Not yet acknowledged{lapsed}; a response {was} {clock(due, facts.now)}"

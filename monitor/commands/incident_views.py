@@ -30,6 +30,7 @@ _STANDING = {
 _TERM = {True: ("✗", "red"), False: ("✓", "green"), None: ("?", "magenta")}
 _RESPONSE = {
     "not recorded": "not recorded (no way to acknowledge is in use)",
+    "not owed": "not owed, as nobody is told of it by itself",
     "unanswered": "nobody acknowledged it before it was over",
 }
 

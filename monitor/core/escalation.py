@@ -14,7 +14,7 @@ from datetime import time
 
 from monitor.core.action import CUSTOMER_IMPACT
 from monitor.core.calendar import Calendar
-from monitor.core.incident import Incident, Notice, NoticeKind, Page, State
+from monitor.core.incident import Incident, Notice, NoticeKind, Page, State, Taken
 from monitor.core.level import ProbeState
 from monitor.core.runbook import Runbook, Scenario, Severity
 from monitor.core.severity import Verdict, truth
@@ -162,11 +162,15 @@ def _level_step(book: Runbook, incident: Incident, level: str) -> Due | None:
 
 def _second_call(book: Runbook, incident: Incident, pages: Iterable[Page], *, recorded: bool) -> Due | None:
     """L1 once more: where the response time of a P1 or P2 has passed without an answer, to the second on call."""
-    due = response_due(book, incident) if recorded else None
+    pages = list(pages)
+    due = response_due(book, incident, pages) if recorded else None
     if due is None or incident.severity not in URGENT:
         return None
     if any(page.attempt == SECOND_CALL and page.severity > incident.severity for page in pages):
-        due = incident.stays[-1].at + book.severities[incident.severity].respond
+        asked = asked_at(incident.stays[-1], _tellings(incident, pages))
+        if asked is None:
+            return None
+        due = asked + book.severities[incident.severity].respond
     return Due("L1", book.escalation["L1"].to + call_of(SECOND_CALL), due, attempt=SECOND_CALL)
 
 
@@ -212,22 +216,43 @@ def _fired(step: Due, incident: Incident, pages: Iterable[Page]) -> bool:
 # --- deadlines -------------------------------------------------------------------------------------------------------
 
 
-def response_due(book: Runbook, incident: Incident) -> float | None:
-    """When somebody must have answered: the earliest deadline over the severities held; None once somebody has."""
+def response_due(book: Runbook, incident: Incident, pages: Iterable[Page]) -> float | None:
+    """When somebody must have answered: the earliest deadline over the severities held; None once somebody has.
+
+    Nobody can answer what nobody was told of: a severity's clock begins when it is paged.
+    """
     if incident.acknowledged or not incident.open:
         return None
-    ack = incident.ack
+    ack, told = incident.ack, _tellings(incident, pages)
     dues = [
-        taken.at + book.severities[taken.severity].respond
+        asked + book.severities[taken.severity].respond
         for taken in incident.stays
-        if ack is None or (taken.severity < ack.severity and taken.at >= ack.at)  # what was answered stays answered
+        if (ack is None or (taken.severity < ack.severity and taken.at >= ack.at))  # what was answered stays answered
+        and (asked := asked_at(taken, told)) is not None
     ]
     return min(dues, default=None)
 
 
-def response_overdue(book: Runbook, incident: Incident, now: float, *, recorded: bool) -> bool:
+def asked_at(taken: Taken, told: Iterable[tuple[float, Severity]]) -> float | None:
+    """Since when an answer to this severity is owed; None as long as nobody was told that it is as bad.
+
+    `told`: (when, severity) of each page of the opening.
+    """
+    first = min((at for at, severity in told if severity <= taken.severity), default=None)
+    return None if first is None else max(first, taken.at)
+
+
+def _tellings(incident: Incident, pages: Iterable[Page]) -> list[tuple[float, Severity]]:
+    return [
+        (page.fired_at, page.severity)
+        for page in pages
+        if page.incident == incident.key and page.opening == incident.opening
+    ]
+
+
+def response_overdue(book: Runbook, incident: Incident, pages: Iterable[Page], now: float, *, recorded: bool) -> bool:
     """Whether the response time has passed without an answer, where answers are recorded at all."""
-    due = response_due(book, incident)
+    due = response_due(book, incident, pages)
     return recorded and due is not None and now >= due and incident.parent is None
 
 
@@ -251,7 +276,14 @@ def review_due(book: Runbook, calendar: Calendar, incident: Incident) -> float |
 
 
 def due_reminders(
-    book: Runbook, calendar: Calendar, incident: Incident, notices: Iterable[Notice], now: float, *, recorded: bool
+    book: Runbook,
+    calendar: Calendar,
+    incident: Incident,
+    pages: Iterable[Page],
+    now: float,
+    *,
+    notices: Iterable[Notice],
+    recorded: bool,
 ) -> list[Notice]:
     """What people must be reminded of now and have not been: each reason at most once, however late it is."""
     told: dict[str, list[Notice]] = {}
@@ -259,7 +291,7 @@ def due_reminders(
         if notice.incident == incident.key and notice.kind is NoticeKind.REMINDER:
             told.setdefault(notice.key, []).append(notice)
     found = []
-    for reason, moments in _reminders(book, calendar, incident, now, recorded=recorded).items():
+    for reason, moments in _reminders(book, calendar, incident, pages, now, recorded=recorded).items():
         last = max((notice.due_at for notice in told.get(reason, [])), default=-math.inf)
         dues = [due for due in moments if last < due <= now]
         if dues:
@@ -268,19 +300,21 @@ def due_reminders(
     return found
 
 
-def next_reminder(book: Runbook, calendar: Calendar, incident: Incident, now: float, *, recorded: bool) -> float | None:
+def next_reminder(
+    book: Runbook, calendar: Calendar, incident: Incident, pages: Iterable[Page], now: float, *, recorded: bool
+) -> float | None:
     """When the next reminder of this incident is due, unless something happens before."""
-    moments = _reminders(book, calendar, incident, now, recorded=recorded).values()
+    moments = _reminders(book, calendar, incident, pages, now, recorded=recorded).values()
     return min((due for dues in moments for due in dues if due > now), default=None)
 
 
 def _reminders(
-    book: Runbook, calendar: Calendar, incident: Incident, now: float, *, recorded: bool
+    book: Runbook, calendar: Calendar, incident: Incident, pages: Iterable[Page], now: float, *, recorded: bool
 ) -> dict[str, list[float]]:
     """The moments at which each reminder was due lately, and is due next."""
     found: dict[str, list[float]] = {}
     if _speaks(incident):
-        response, update = response_due(book, incident), next_update(book, incident)
+        response, update = response_due(book, incident, pages), next_update(book, incident)
         if recorded and response is not None:
             found["response"] = [_when(calendar, incident, response)]
         if update is not None:

@@ -16,7 +16,7 @@ from monitor.core.severity import RuleVerdict, Verdict
 from monitor.core.snapshot import Snapshot
 from monitor.core.words import advice
 
-Response = Literal["not recorded", "due", "overdue", "answered", "unanswered"]
+Response = Literal["not recorded", "not owed", "due", "overdue", "answered", "unanswered"]
 Reviewed = Literal["none", "due", "overdue", "done", "waived"]
 Standing = Literal["holds", "ripens", "clear", "unknown", "maintained"]
 BY_MONITOR = "monitor"
@@ -28,7 +28,7 @@ class Deadlines:
     """What an incident has still before it. Times are wall seconds; a deadline that has passed is before now.
 
     `response`: whether somebody has answered in time; "unanswered": it ended first; "not recorded": no way to answer is
-    in use, so that nothing is known. `steps`: the levels of the matrix that are still to come.
+    in use, so that nothing is known; "not owed": nobody is told of it. `steps`: the levels that are still to come.
     """
 
     response: Response
@@ -98,13 +98,14 @@ def by_incident(pages: Iterable[Page]) -> dict[str, list[Page]]:
 def deadlines(incident: Incident, pages: Iterable[Page], snapshot: Snapshot) -> Deadlines:
     """What this incident has still before it."""
     book, now, recorded = snapshot.runbook, snapshot.at, snapshot.recorded
-    response_due_at = escalation.response_due(book, incident)
     pages = list(pages)
+    # While a cause speaks for it, that one is answered.
+    response_due_at = escalation.response_due(book, incident, pages) if incident.parent is None else None
     # Of a symptom that nobody was told of, the cause is reviewed.
     review_due_at = escalation.review_due(book, snapshot.config.calendar, incident) if pages else None
     known = incident.severity in book.severities
     return Deadlines(
-        _response(incident, response_due_at, now, recorded=recorded),
+        _response(incident, pages, response_due_at, now, recorded=recorded),
         response_due_at if recorded else None,
         tuple(escalation.upcoming(book, incident, pages, recorded=recorded)) if known else (),
         escalation.next_update(book, incident) if known else None,
@@ -163,14 +164,15 @@ def said(rule: Rule) -> str:
     return f"{many} for {format_duration(rule.hold)}" if rule.hold else many
 
 
-def _response(incident: Incident, due: float | None, now: float, *, recorded: bool) -> Response:
+def _response(incident: Incident, pages: Iterable[Page], due: float | None, now: float, *, recorded: bool) -> Response:
     if incident.acknowledged or (not incident.open and incident.ack is not None):
         return "answered"
     if not recorded:
         return "not recorded"
     if not incident.open:
-        return "unanswered"
-    return "overdue" if due is not None and now >= due else "due"
+        told = any(page.incident == incident.key and page.opening == incident.opening for page in pages)
+        return "unanswered" if told else "not owed"
+    return "not owed" if due is None else "overdue" if now >= due else "due"
 
 
 def _reviewed(incident: Incident, due: float | None, now: float) -> Reviewed:

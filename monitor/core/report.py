@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
@@ -18,6 +19,9 @@ from monitor.core import escalation
 from monitor.core.calendar import Calendar
 from monitor.core.incident import Event, Incident, Origin
 from monitor.core.runbook import Runbook, Severity
+
+_PAGES = frozenset({"paged", "adopted"})  # events of somebody being told
+_AT_SEVERITY = re.compile(r" at P([1-4])\b")
 
 
 class Response(StrEnum):
@@ -168,19 +172,21 @@ def csv_text(of: Iterable[Row]) -> str:
 
 
 def promises(incident: Incident, events: Sequence[Event], book: Runbook) -> list[Promise]:
-    """Each response that was promised: one for each severity that it took and nobody had seen as bad before."""
+    """Each response that was promised: one for each severity that was paged and nobody had seen as bad before."""
     acks = sorted({*_acks(incident, events)})
     found = []
     for opening, begun, ended in openings(incident, events):
-        if not _paged(events, begun, ended):
-            continue  # a symptom: its cause was answered for
+        told = list(_told(events, begun, ended))
         for taken in incident.taken:
             if taken.opening != opening:
                 continue
             within = [(at, seen) for at, seen in acks if begun <= at <= (ended if ended is not None else at)]
             if any(at < taken.at and seen <= taken.severity for at, seen in within):
                 continue
-            due = taken.at + book.severities[taken.severity].respond
+            asked = escalation.asked_at(taken, told)
+            if asked is None:
+                continue  # a symptom: its cause was answered for
+            due = asked + book.severities[taken.severity].respond
             answered = min((at for at, _ in within if at >= taken.at), default=None)
             found.append(Promise(taken.severity, taken.at, due, answered, ended))
     return found
@@ -243,14 +249,17 @@ def _acks(incident: Incident, events: Iterable[Event]) -> Iterable[tuple[float, 
             yield ack.at, ack.severity
 
 
-def _paged(events: Iterable[Event], begun: float | None = None, ended: float | None = None) -> bool:
-    """Whether anybody was paged (between then and then): a symptom of something else may not have been."""
-    return any(
-        event.kind in {"paged", "adopted"}
-        and (begun is None or event.at >= begun)
-        and (ended is None or event.at <= ended)
-        for event in events
-    )
+def _paged(events: Iterable[Event]) -> bool:
+    """Whether anybody was paged: of a symptom of something else nobody may have been."""
+    return any(event.kind in _PAGES for event in events)
+
+
+def _told(events: Iterable[Event], begun: float, ended: float | None) -> Iterable[tuple[float, Severity]]:
+    """(when, how bad) of each page between then and then; of one that does not say, as bad as can be."""
+    for event in events:
+        if event.kind in _PAGES and event.at >= begun and (ended is None or event.at <= ended):
+            said = _AT_SEVERITY.search(event.text)
+            yield event.at, Severity(int(said[1])) if said else min(Severity)
 
 
 def _totals(of: Sequence[Row]) -> Totals:

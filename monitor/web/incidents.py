@@ -63,11 +63,12 @@ class StepJson(TypedDict):
 class DeadlinesJson(TypedDict):
     """What an incident has still before it. A deadline that has passed is not gone: it is overdue.
 
-    `response`: "unanswered" is that it ended before somebody answered, "not recorded" that no way to answer is in use.
+    `response`: "unanswered" is that it ended before somebody answered, "not recorded" that no way to answer is in use,
+    "not owed" that nobody is told of it (yet), as of a symptom.
     `review`: "none" where none is owed (yet).
     """
 
-    response: Literal["not recorded", "due", "overdue", "answered", "unanswered"]
+    response: Literal["not recorded", "not owed", "due", "overdue", "answered", "unanswered"]
     response_due_at: str | None
     steps: list[StepJson]
     next_update_at: str | None

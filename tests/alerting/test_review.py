@@ -29,6 +29,7 @@ BASE = (
     ("17:02:10", "found", "redis fail, unreachable, for 2m; errors warn, error_ratio (3.4 %, limit > 1%), for 30s"),
     ("17:02:10", "paged", "L1 On-call engineer at P2"),
 )
+TOLD_AT_P1 = (*BASE[:2], ("17:02:10", "paged", "L1 On-call engineer at P1"))
 
 
 def draft(
@@ -62,10 +63,10 @@ def test_times_stand_against_their_targets_and_the_gap_is_honest() -> None:
 @pytest.mark.parametrize(
     ("item", "told", "more", "expected"),
     [
-        (incident(severity=P1, **OVER), BASE, {}, "nobody has acknowledged it; target of P1 15m: **BREACHED**"),
+        (incident(severity=P1, **OVER), TOLD_AT_P1, {}, "nobody has acknowledged it; target of P1 15m: **BREACHED**"),
         (
             incident(severity=P1, first_ack=replace(ACK, at=at("17:20:10")), **OVER),
-            (*BASE, ("17:20:10", "ack", "x", "ann")), {},
+            (*TOLD_AT_P1, ("17:20:10", "ack", "x", "ann")), {},
             "acknowledged 17:20:10 UTC by ann, after 18m; target of P1 15m: **BREACHED** by 3m",
         ),
         (incident(**OVER), BASE, {"recorded": False}, "not recorded: no way to acknowledge was in use"),
@@ -73,7 +74,7 @@ def test_times_stand_against_their_targets_and_the_gap_is_honest() -> None:
         (incident(), BASE, {}, "nobody has acknowledged it; target of P2 1h: until 18:02:10 UTC"),
         (
             incident(severity=P1, taken=(Taken(P2, at("17:02:10")), Taken(P1, at("17:20:00"))), first_ack=ACK, **OVER),
-            (*BASE, ("17:05:10", "ack", "x", "ann")), {},
+            (*BASE, ("17:05:10", "ack", "x", "ann"), ("17:20:00", "paged", "L1 On-call engineer at P1")), {},
             "acknowledged 17:05:10 UTC by ann, after 3m; target of P2 1h: kept; target of P1 15m: **BREACHED**",
         ),
     ],
@@ -86,7 +87,7 @@ def test_a_breach_is_marked_and_what_is_not_known_is_not_called_one(
 
 def test_an_ack_that_breaches_is_a_gap_of_the_monitoring_too() -> None:
     assert "- [ ] The response was late: does the page reach the person on call?" in draft(
-        incident(severity=P1, **OVER)
+        incident(severity=P1, **OVER), events(*TOLD_AT_P1)
     )
 
 

@@ -26,6 +26,14 @@ def opened(severity: Severity, scenario: str = "redis", at: float = NOON, **more
     return replace(fresh, detected_at=at, updated_at=at).takes(severity, at)
 
 
+def first_page(item: Incident) -> Page:
+    """Everybody is told, at its opening, that it is as bad as can be."""
+    return Page(item.key, item.opening, P1, "L1", due_at=item.opened_at, fired_at=item.opened_at)
+
+
+TOLD = [first_page(opened(P1))]
+
+
 def play(item: Incident, changes: Mapping[int, Change], *, minutes: int = 240, recorded: bool = False) -> list[Fired]:
     """Every page of an incident's life, looked at once a minute from its opening on."""
     pages: list[Page] = []
@@ -148,6 +156,16 @@ ROWS: list[tuple[str, Severity, dict[int, Change], bool, list[Fired]]] = [
     ),
     ("nothing after it is resolved", P1, {20: turned(state=State.RESOLVED)}, True, [(0, "L1", "P1"), (15, "L1/2", "P1")]),
     ("a symptom is silent", P1, {0: turned(parent="portal")}, True, []),
+    (
+        "a symptom that is told late is to be answered from then on, and its other clocks are its own",
+        P1, {0: turned(parent="portal"), 40: turned(parent=None)}, True,
+        [(40, "L1", "P1"), (40, "L2", "P1"), (55, "L1/2", "P1"), (60, "L3", "P1")],
+    ),
+    (
+        "a symptom that got worse in silence is to be answered from when that was told",
+        P2, {5: acked, 10: turned(parent="portal"), 20: to(P1), 80: turned(parent=None)}, True,
+        [(0, "L1", "P2"), (80, "L1", "P1"), (80, "L2", "P1"), (80, "L3", "P1"), (95, "L1/2", "P1")],
+    ),
     (
         "a symptom that outlives its cause resumes its own clocks",
         P1, {10: turned(parent="portal"), 40: turned(parent=None)}, False,
@@ -295,29 +313,38 @@ def test_a_vendors_page_is_due_by_its_own_clock_and_waits_while_nothing_is_known
 
 @pytest.mark.parametrize(("severity", "minutes"), [(P1, 15), (P2, 60), (P3, 240), (P4, 1440)])
 def test_the_response_time_of_each_severity(severity: Severity, minutes: int) -> None:
-    assert escalation.response_due(BOOK, opened(severity)) == NOON + minutes * MINUTE
+    assert escalation.response_due(BOOK, opened(severity), TOLD) == NOON + minutes * MINUTE
 
 
 def test_the_response_is_due_at_the_earliest_over_the_severities_held() -> None:
     item = opened(P2)
-    assert escalation.response_due(BOOK, item.takes(P1, NOON + 20 * MINUTE)) == NOON + 35 * MINUTE
-    assert escalation.response_due(BOOK, item.takes(P1, NOON + 55 * MINUTE)) == NOON + 60 * MINUTE
-    assert escalation.response_due(BOOK, opened(P1).takes(P4, NOON + 5 * MINUTE)) == NOON + 15 * MINUTE
+    assert escalation.response_due(BOOK, item.takes(P1, NOON + 20 * MINUTE), TOLD) == NOON + 35 * MINUTE
+    assert escalation.response_due(BOOK, item.takes(P1, NOON + 55 * MINUTE), TOLD) == NOON + 60 * MINUTE
+    assert escalation.response_due(BOOK, opened(P1).takes(P4, NOON + 5 * MINUTE), TOLD) == NOON + 15 * MINUTE
 
 
 def test_no_response_is_due_of_what_is_acknowledged_or_over() -> None:
-    assert escalation.response_due(BOOK, acked(opened(P1), NOON + 60)) is None
-    assert escalation.response_due(BOOK, incident.resolved(opened(P1), NOON)) is None
+    assert escalation.response_due(BOOK, acked(opened(P1), NOON + 60), TOLD) is None
+    assert escalation.response_due(BOOK, incident.resolved(opened(P1), NOON), TOLD) is None
     lapsed = acked(opened(P3), NOON + 60).takes(P1, NOON + 60)  # at the very same moment
-    assert escalation.response_due(BOOK, lapsed) == NOON + 60 + 15 * MINUTE
+    assert escalation.response_due(BOOK, lapsed, TOLD) == NOON + 60 + 15 * MINUTE
+
+
+def test_no_response_is_due_of_what_nobody_was_told_of() -> None:
+    item = opened(P2)
+    assert escalation.response_due(BOOK, item, []) is None
+    late = replace(first_page(item), severity=P2, fired_at=NOON + HOUR)
+    assert escalation.response_due(BOOK, item, [late]) == NOON + 2 * HOUR
+    assert escalation.response_due(BOOK, item.takes(P1, NOON + 90 * MINUTE), [late]) == NOON + 2 * HOUR
+    assert escalation.response_due(BOOK, item, [replace(late, opening=2)]) is None
 
 
 def test_a_response_is_overdue_only_where_answers_are_recorded_and_no_cause_speaks_for_it() -> None:
     late = NOON + 15 * MINUTE
-    assert escalation.response_overdue(BOOK, opened(P1), late, recorded=True)
-    assert not escalation.response_overdue(BOOK, opened(P1), late - 1, recorded=True)
-    assert not escalation.response_overdue(BOOK, opened(P1), late, recorded=False)
-    assert not escalation.response_overdue(BOOK, replace(opened(P1), parent="portal"), late, recorded=True)
+    assert escalation.response_overdue(BOOK, opened(P1), TOLD, late, recorded=True)
+    assert not escalation.response_overdue(BOOK, opened(P1), TOLD, late - 1, recorded=True)
+    assert not escalation.response_overdue(BOOK, opened(P1), TOLD, late, recorded=False)
+    assert not escalation.response_overdue(BOOK, replace(opened(P1), parent="portal"), TOLD, late, recorded=True)
 
 
 @pytest.mark.parametrize(("severity", "minutes"), [(P1, 30), (P2, 60), (P3, 240), (P4, 1440)])
@@ -384,7 +411,7 @@ def reminders(
     for minute in range(hours * 60 + 1):
         now = item.opened_at + minute * MINUTE
         item = changes.get(minute, same)(item, now)
-        told += escalation.due_reminders(BOOK, calendar, item, told, now, recorded=recorded)
+        told += escalation.due_reminders(BOOK, calendar, item, [first_page(item)], now, notices=told, recorded=recorded)
     return [(notice.key, f"{datetime.fromtimestamp(notice.fired_at, UTC):%a %H:%M}") for notice in told]
 
 
@@ -425,9 +452,12 @@ def test_reminders_of_a_p1_do_not_wait_for_the_morning() -> None:
 
 def test_a_reminder_that_was_missed_comes_once_however_late() -> None:
     item = acked(opened(P1), NOON)
-    (late,) = escalation.due_reminders(BOOK, Calendar(UTC), item, [], NOON + 5 * HOUR + 60, recorded=True)
+    (late,) = escalation.due_reminders(BOOK, Calendar(UTC), item, [], NOON + 5 * HOUR + 60, notices=[], recorded=True)
     assert (late.key, late.due_at) == ("update", NOON + 5 * HOUR)
-    assert escalation.due_reminders(BOOK, Calendar(UTC), item, [late], NOON + 5 * HOUR + 120, recorded=True) == []
+    assert (
+        escalation.due_reminders(BOOK, Calendar(UTC), item, [], NOON + 5 * HOUR + 120, notices=[late], recorded=True)
+        == []
+    )
 
 
 def test_a_review_is_reminded_of_each_business_morning_until_it_is_held() -> None:
@@ -441,8 +471,8 @@ def test_what_was_done_for_a_time_is_reminded_of_once_when_it_is_resolved() -> N
     over = incident.resolved(opened(P3), NOON)
     assert reminders(over, {}, hours=100) == [("undo", "Wed 12:00")]
     again = replace(over, resolved_at=NOON + HOUR)
-    told = escalation.due_reminders(BOOK, Calendar(UTC), over, [], NOON, recorded=False)
-    assert len(escalation.due_reminders(BOOK, Calendar(UTC), again, told, NOON + HOUR, recorded=False)) == 1
+    told = escalation.due_reminders(BOOK, Calendar(UTC), over, [], NOON, notices=[], recorded=False)
+    assert len(escalation.due_reminders(BOOK, Calendar(UTC), again, [], NOON + HOUR, notices=told, recorded=False)) == 1
 
 
 def test_the_next_reminder_is_found_over_ten_days_of_holidays() -> None:
@@ -450,7 +480,7 @@ def test_the_next_reminder_is_found_over_ten_days_of_holidays() -> None:
     holidays = frozenset(date(2026, 12, 24) + timedelta(days=number) for number in range(14))
     calendar = Calendar(UTC, holidays=holidays, opens=time(9))
     over = incident.resolved(opened(P1, "whmcs", at=at("2026-12-22 12:00")), at("2026-12-22 13:00"))
-    due = escalation.next_reminder(BOOK, calendar, over, at("2026-12-22 13:00"), recorded=True)
+    due = escalation.next_reminder(BOOK, calendar, over, [], at("2026-12-22 13:00"), recorded=True)
     assert due == at("2027-01-08 09:00")
 
 
@@ -458,7 +488,8 @@ def test_the_next_reminder_is_the_next_of_all() -> None:
     item = opened(P1)
     calendar = Calendar(UTC)
     next_ = [
-        escalation.next_reminder(BOOK, calendar, item, NOON + minute * MINUTE, recorded=True) for minute in (0, 15, 30)
+        escalation.next_reminder(BOOK, calendar, item, TOLD, NOON + minute * MINUTE, recorded=True)
+        for minute in (0, 15, 30)
     ]
     assert next_ == [NOON + minute * MINUTE for minute in (15, 30, 60)]
 

@@ -183,15 +183,17 @@ def test_what_comes_is_in_order_and_a_milder_rule_is_no_news() -> None:
     found = shown(OPEN, Verdict("redis", P2, (*HOLDS.rules, *worse.rules)), recorded=True)
     assert [moment.what for moment in found.coming] == [
         "P1, if this still holds: any of redis, bff/cache for 45s",
+        "the next status update is due",
         "L1 On-call engineer, second call is paged, unless it is resolved before",
         "somebody must have acknowledged it",
-        "the next status update is due",
     ]
     assert [moment.at for moment in found.coming] == sorted(moment.at for moment in found.coming)
 
 
 def page(incident: Incident) -> Page:
-    return Page(incident.key, incident.opening, incident.severity, "L1", due_at=NOW - 230, fired_at=NOW - 230)
+    return Page(
+        incident.key, incident.opening, incident.severity, "L1", due_at=incident.opened_at, fired_at=incident.opened_at
+    )
 
 
 @pytest.mark.parametrize(
@@ -201,7 +203,7 @@ def page(incident: Incident) -> Page:
         (OPEN, False, "not recorded"),
         (replace(OPEN, opened_at=NOW - 4000, taken=(Taken(P2, NOW - 4000),)), True, "overdue"),
         (replace(OPEN, ack=Ack(NOW, "mei", P2)), True, "answered"),
-        (replace(OPEN, ack=Ack(NOW, "mei", P3)), True, "due"),  # it got worse since
+        (replace(OPEN, ack=Ack(NOW - 300, "mei", P3)), True, "due"),  # it got worse since
         (replace(OPEN, state=State.RESOLVED, resolved_at=NOW, ack=Ack(NOW, "mei", P3)), True, "answered"),
         (replace(OPEN, state=State.RESOLVED, resolved_at=NOW), True, "unanswered"),
         (replace(OPEN, state=State.RESOLVED, resolved_at=NOW), False, "not recorded"),
@@ -210,6 +212,17 @@ def page(incident: Incident) -> Page:
 def test_whether_somebody_has_answered(incident: Incident, recorded: bool, response: str) -> None:
     snapshot = portal.snapshot(incidents=(incident,), recorded=recorded)
     assert deadlines(incident, [page(incident)], snapshot).response == response
+
+
+@pytest.mark.parametrize("state", [State.INVESTIGATING, State.RESOLVED])
+def test_no_answer_is_owed_of_what_nobody_is_told_of(state: State) -> None:
+    old = replace(OPEN, state=state, opened_at=NOW - 4000, taken=(Taken(P2, NOW - 4000),))
+    snapshot = portal.snapshot(incidents=(old,), recorded=True)
+    found = deadlines(old, [], snapshot)
+    assert (found.response, found.response_due_at) == ("not owed", None)
+    symptom = replace(old, state=State.INVESTIGATING, parent="portal-unreachable")
+    found = deadlines(symptom, [page(symptom)], snapshot)  # it was told of before its cause was known
+    assert (found.response, found.response_due_at) == ("not owed", None)
 
 
 @pytest.mark.parametrize(

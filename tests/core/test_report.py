@@ -90,6 +90,9 @@ PAGED = ("paged", 0.0)
             150,
             Response.IN_TIME,
         ),
+        # What was told late is to be answered from then on.
+        (incident((P1, 0)), [("linked", 0.0), ("unlinked", 40), ("paged", 40), ("ack", 54)], 99, Response.IN_TIME),
+        (incident((P1, 0)), [("linked", 0.0), ("unlinked", 40), ("paged", 40), ("ack", 56)], 99, Response.LATE),
         # A symptom that told nobody owes nobody an answer.
         (incident((P2, 0)), [("linked", 0.0)], 999, Response.NONE_NEEDED),
     ],
@@ -100,6 +103,17 @@ def test_the_response_is_judged_at_each_severity(
     judged = judge(item, timeline(*events), now)
     assert judged.response is expected
     assert judged.response_breached is (expected is Response.LATE)
+
+
+def test_a_severity_is_to_be_answered_from_when_it_was_told() -> None:
+    told = [
+        replace(event, text=f"L1 On-call engineer at {severity}")
+        for event, severity in zip(timeline(PAGED, ("paged", 50)), (P2, P1), strict=True)
+    ]
+    item = incident((P2, 0), (P1, 20))
+    assert judge(item, [*told, *timeline(("ack", 59))], 99).response is Response.IN_TIME
+    assert judge(item, [*told, *timeline(("ack", 61))], 99).response is Response.LATE
+    assert judge(incident((P1, 0), (P2, 20), **resolved(90)), told[:1], 99).response is Response.LATE
 
 
 def test_where_no_answer_can_be_recorded_none_is_missed() -> None:
