@@ -226,6 +226,7 @@ def test_the_messages_and_the_review_are_drafted_from_what_happened(daemon: Daem
     assert "Looking at the queue" in said["status_update"]
     assert (said["customer"], said["customer_reason"]) == (None, "customers are told of nothing, and this is a P2")
     assert (said["vendor"], said["vendor_report"]) == (None, None)
+    assert said["vendor_reason"] == "the scenario names no vendor"
     did(daemon, key, "note", text="Restarted the BFF", fix=True)
     did(daemon, key, "resolve", text="The queue is empty")
     review = daemon.get(f"/api/v1/incidents/{key}/review")

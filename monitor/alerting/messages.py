@@ -217,6 +217,22 @@ def customer(item: Incident, facts: Facts) -> Draft:
 # --- vendors ---------------------------------------------------------------------------------------------------------
 
 
+def for_vendor(item: Incident, facts: Facts) -> Draft:
+    """What its vendor may be told now: nothing while what fails is not the vendor's, lest it is blamed for another."""
+    scenario = facts.scenario(item)
+    if scenario is None or scenario.vendor is None:
+        return Draft(None, "the scenario names no vendor")
+    name = scenario.vendor.name
+    if not item.open:
+        return Draft(None, "it is resolved; what is seen now is not what was seen then")
+    if facts.redacted(item):
+        return Draft(None, "it is declared; its details are withheld")
+    if item.vendor_since is None and not any(page.vendor == name for page in facts.pages_of(item)):
+        watched = ", ".join(term.text for term in scenario.vendor.when)
+        return Draft(None, f"nothing that {name} answers for fails" + (f" ({watched})" if watched else ""))
+    return Draft(vendor_report(item, name, facts))
+
+
 def vendor_report(item: Incident, vendor: str, facts: Facts) -> str:
     """What the vendor needs to know: what fails since when and how, and that our own network worked."""
     scenario = facts.scenario(item)
@@ -225,7 +241,9 @@ def vendor_report(item: Incident, vendor: str, facts: Facts) -> str:
     views = _watched(scenario, facts)
     bad = [view for view in views if view.level is not Level.OK] or views
     begun = [view.since for view in bad if view.since is not None and view.level is Level.FAIL]
-    begun += [item.started_at if item.vendor_since is None else item.vendor_since]
+    began = item.started_at if item.opening == 1 else item.opened_at
+    began = began if item.vendor_since is None else item.vendor_since
+    begun += [max(began, *item.relapsed_at[-1:])] if item.relapses else [began]
     words = {
         "vendor": vendor,
         "title": facts.title(item),

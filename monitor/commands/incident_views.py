@@ -184,7 +184,7 @@ def show_messages(found: Json) -> None:
         (
             f"For the vendor{': ' + found['vendor'] if found['vendor'] else ''}",
             "vendor_report",
-            "the scenario names none",
+            found["vendor_reason"],
         ),
     ):
         console.print(Text(f"--- {name}", style="dim"))

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from monitor.alerting.facts import Facts
-from monitor.alerting.messages import customer, status_update, vendor_report
+from monitor.alerting.messages import customer, for_vendor, status_update
 from monitor.alerting.review import review
 from monitor.core import request as asked
 from monitor.core.action import VERBS, Refused
@@ -323,13 +323,14 @@ def _facts(snapshot: Snapshot, record: Record | None) -> Facts:
 def _messages(incident: Incident, facts: Facts) -> MessagesJson:
     scenario, draft = facts.scenario(incident), customer(incident, facts)
     vendor = scenario.vendor if scenario else None
-    report = vendor_report(incident, vendor.name, facts) if vendor else ""
+    report = for_vendor(incident, facts)
     return {
         "status_update": status_update(incident, facts),
         "customer": draft.text,
         "customer_reason": draft.reason,
         "vendor": vendor.name if vendor else None,
-        "vendor_report": report or None,
+        "vendor_report": report.text,
+        "vendor_reason": report.reason,
     }
 
 
@@ -351,9 +352,10 @@ def messages_of(
         why_not = f"Nothing to send: {draft.reason}." if draft.text is None else ""
         yield Message("customer", "For customers: a draft, sent by nobody", draft.text, why_not)
     if incident.open and scenario is not None and scenario.vendor is not None:
-        report = vendor_report(incident, scenario.vendor.name, facts)
-        if report:
-            yield Message("vendor", f"For {scenario.vendor.name}: what the vendor needs to know", report)
+        report = for_vendor(incident, facts)
+        why_not = f"Nothing to send: {report.reason}." if report.text is None else ""
+        title = f"For {scenario.vendor.name}: what the vendor needs to know"
+        yield Message("vendor", title, report.text, why_not)
 
 
 async def read_body(request: Request) -> bytes:

@@ -161,13 +161,14 @@ class IncidentDetailJson(IncidentJson):
 
 
 class MessagesJson(TypedDict):
-    """What can be said of an incident now, ready to paste. `customer_reason`: why there are no words for customers."""
+    """What can be said of an incident now, ready to paste; where it is null, the reason says why."""
 
     status_update: str
     customer: str | None
     customer_reason: str
     vendor: str | None
     vendor_report: str | None
+    vendor_reason: str
 
 
 class WindowJson(TypedDict):

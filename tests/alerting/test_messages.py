@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from monitor.alerting.facts import LONGEST_BYTES, capped, in_words
-from monitor.alerting.messages import customer, impact, reminder, status_update, vendor_report
+from monitor.alerting.messages import Draft, customer, for_vendor, impact, reminder, status_update, vendor_report
 from monitor.alerting.pages import page_words, vendor_words
 from monitor.core.calendar import Calendar
 from monitor.core.incident import Ack, Incident, Notice, NoticeKind, Origin, Page, State, Taken
@@ -361,6 +361,35 @@ def test_a_vendor_learns_nothing_of_our_settings() -> None:
     assert "redis: fail" in told
     assert "settings" not in told
     assert "AUTH_BLACKLIST" not in told
+
+
+def test_a_vendor_is_told_nothing_while_what_it_answers_for_is_well() -> None:
+    item, now = incident("whmcs"), facts()
+    assert for_vendor(item, now) == Draft(None, "nothing that whmcs answers for fails (whmcs/unreachable)")
+    failing = replace(item, vendor_since=at("17:02:10"))
+    assert for_vendor(failing, now) == Draft(vendor_report(failing, "whmcs", now))
+    told = facts(page("L4", of=item, vendor="whmcs"))  # it is well again, and its desk knows of it
+    assert for_vendor(item, told) == Draft(vendor_report(item, "whmcs", told))
+    over = replace(failing, state=State.RESOLVED, resolved_at=at("17:30:00"))
+    assert for_vendor(over, now).reason == "it is resolved; what is seen now is not what was seen then"
+    assert for_vendor(incident(), now).reason == "the scenario names no vendor"
+    declared = incident("security", declared_at=at("17:02:10"), vendor_since=at("17:02:10"))
+    assert for_vendor(declared, now).reason == "it is declared; its details are withheld"
+
+
+@pytest.mark.parametrize(
+    ("more", "since"),
+    [
+        ({}, "17:01:10"),
+        ({"relapsed_at": (at("17:32:10"),)}, "17:31:10"),
+        ({"opening": 2, "opened_at": at("17:32:10"), "vendor_since": None}, "17:31:10"),
+    ],
+)
+def test_a_vendor_is_told_since_when_it_fails_this_time(more: dict[str, Any], since: str) -> None:
+    item = incident("whmcs", **{"vendor_since": at("17:02:10"), **more})
+    down = replace(DOWN, since=at(since))
+    told = vendor_report(item, "whmcs", facts(probes={**PROBES, "whmcs": down}))
+    assert f"Failing since: 2026-11-23 {since} UTC" in told.splitlines()
 
 
 def test_the_report_is_on_the_vendors_page_alone() -> None:
