@@ -13,7 +13,7 @@ from monitor.core.config import Config
 from monitor.core.incident import Incident, Page
 from monitor.core.runbook import Runbook, Scenario
 from monitor.core.snapshot import ProbeView
-from monitor.core.wording import fill
+from monitor.core.wording import fill, fill_later
 from monitor.core.words import clean
 
 LONGEST_BYTES = 4096
@@ -53,7 +53,11 @@ class Facts:
     def title(self, incident: Incident) -> str:
         """The scenario's title, or its name."""
         scenario = self.scenario(incident)
-        return fill(scenario.title, self.probes) if scenario else incident.scenario
+        return self.filled(scenario.title, incident) if scenario else incident.scenario
+
+    def filled(self, template: str, incident: Incident) -> str:
+        """A text of the runbook with live values; about an incident that is over, without today's."""
+        return fill(template, self.probes) if incident.open else fill_later(template)
 
     def redacted(self, incident: Incident) -> bool:
         """Whether texts must be free of details: it was declared as something of which they are withheld.

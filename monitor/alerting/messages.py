@@ -67,7 +67,7 @@ def impact(item: Incident, facts: Facts) -> str:
     if item.impact:
         return facts.said(item.impact)
     scenario = facts.scenario(item)
-    return fill(scenario.impact, facts.probes) if scenario and scenario.impact else UNDER_ASSESSMENT
+    return facts.filled(scenario.impact, item) if scenario and scenario.impact else UNDER_ASSESSMENT
 
 
 def started(item: Incident) -> str:

@@ -13,7 +13,6 @@ from monitor.core.phrasing import phrase
 from monitor.core.quantity import format_duration
 from monitor.core.report import Promise, Response, promises, row
 from monitor.core.runbook import Severity
-from monitor.core.wording import fill
 from monitor.core.words import LONGEST
 
 MOST_EVENTS = 120  # of the timeline; the rest is in `incident show`
@@ -135,7 +134,7 @@ class _Draft:
         incident, scenario = self.incident, self.facts.scenario(self.incident)
         yield f"Detected by: {_DETECTED[incident.origin]}"
         if scenario is not None and scenario.service:
-            yield f"Service: {markdown(fill(scenario.service, self.facts.probes))}"
+            yield f"Service: {markdown(self.facts.filled(scenario.service, incident))}"
         if incident.customer_impact_at is not None:
             yield f"Customer impact was declared {self.at(incident.customer_impact_at)}"
         for event in self.found()[:3]:

@@ -19,6 +19,14 @@ Measured = Mapping[str, frozenset[str] | None]
 """The measurements of each probe; None where they are not known."""
 
 
+UNKNOWN, NOT_RECORDED = "unknown", "not recorded"
+
+
+def fill_later(template: str) -> str:
+    """A text about what is over: its values are not kept, and those of today would be wrong."""
+    return _filled(template, {}, NOT_RECORDED)
+
+
 def fill(template: str, probes: Mapping[str, ProbeView]) -> str:
     """A text with its live values, as people read them: `latency_mean_seconds` of 0.12 is `120 ms`.
 
@@ -26,14 +34,20 @@ def fill(template: str, probes: Mapping[str, ProbeView]) -> str:
     """
     if "{" not in template:
         return template
-    from jinja2 import TemplateError
-
     measured = {
         name: {key: _told(key, value) for key, value in (view.result.measurements if view.result else {}).items()}
         for name, view in probes.items()
     }
+    return _filled(template, measured, UNKNOWN)
+
+
+def _filled(template: str, measured: Mapping[str, Mapping[str, Any]], missing: str) -> str:
+    if "{" not in template:
+        return template
+    from jinja2 import TemplateError
+
     try:
-        return _compiled(template).render(probe=measured)
+        return _compiled(template, missing).render(probe=measured)
     except (TemplateError, ArithmeticError, TypeError, ValueError, LookupError):
         return template
 
@@ -56,18 +70,18 @@ def _told(name: str, value: Value) -> Any:
 
 
 @lru_cache(maxsize=256)
-def _compiled(template: str) -> Template:
-    return _texts().from_string(template)
+def _compiled(template: str, missing: str) -> Template:
+    return _texts(missing).from_string(template)
 
 
 @cache
-def _texts() -> SandboxedEnvironment:
+def _texts(missing: str) -> SandboxedEnvironment:
     from jinja2 import ChainableUndefined
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Unmeasured(ChainableUndefined):
         def __str__(self) -> str:
-            return "unknown"
+            return missing
 
     return ImmutableSandboxedEnvironment(undefined=Unmeasured, autoescape=False)  # plain text; a page escapes it
 

@@ -10,7 +10,7 @@ from monitor.core.config import ProbeConfig
 from monitor.core.incident import Incident
 from monitor.core.runbook import Level
 from monitor.core.snapshot import Snapshot
-from monitor.core.wording import fill
+from monitor.core.wording import fill, fill_later
 
 Tone = Literal["fail", "warn", "unknown", "ok"]
 
@@ -101,7 +101,7 @@ def system_of(config: ProbeConfig) -> str:
 def title(incident: Incident, snapshot: Snapshot) -> str:
     """The scenario's title, or its name where the runbook no longer has it."""
     scenario = snapshot.runbook.scenarios.get(incident.scenario)
-    return fill(scenario.title, snapshot.probes) if scenario else incident.scenario
+    return _filled(scenario.title, incident, snapshot) if scenario else incident.scenario
 
 
 def impact(incident: Incident, snapshot: Snapshot) -> str:
@@ -109,4 +109,8 @@ def impact(incident: Incident, snapshot: Snapshot) -> str:
     if incident.impact:
         return incident.impact
     scenario = snapshot.runbook.scenarios.get(incident.scenario)
-    return fill(scenario.impact, snapshot.probes) if scenario else ""
+    return _filled(scenario.impact, incident, snapshot) if scenario else ""
+
+
+def _filled(template: str, incident: Incident, snapshot: Snapshot) -> str:
+    return fill(template, snapshot.probes) if incident.open else fill_later(template)

@@ -193,6 +193,13 @@ def test_the_impact_is_never_invented(item: Incident, expected: str) -> None:
     assert impact(item, facts()) == expected
 
 
+def test_what_is_over_is_not_told_with_the_values_of_today() -> None:
+    over = incident(state=State.RESOLVED, resolved_at=at("17:30:00"))
+    today = facts(probes={"redis": view("redis", "redis", measured={"memory_used_ratio": 0.21})})
+    assert impact(over, today) == "Sign-in can fail; memory is at not recorded."
+    assert "21 %" not in status_update(over, today)
+
+
 def test_the_impact_has_the_live_value() -> None:
     probes = {**PROBES, "redis": view("redis", "redis", measured={"memory_used_ratio": 0.881})}
     assert impact(incident(), facts(probes=probes)) == "Sign-in can fail; memory is at 88.1 %."

@@ -11,7 +11,7 @@ import pytest
 from monitor.alerting.review import MOST_EVENTS, review
 from monitor.core.incident import Ack, Event, Incident, Origin, Page, State, Taken
 from monitor.core.runbook import Wording
-from tests.alerting.incidents import BOOK, KEY, P1, P2, SECRET, at, facts, incident, page
+from tests.alerting.incidents import BOOK, KEY, P1, P2, SECRET, at, facts, incident, page, view
 
 OVER: dict[str, Any] = {
     "state": State.RESOLVED, "mitigated_at": at("17:35:00"), "resolved_at": at("17:50:00"), "updated_at": at("17:50:00"),
@@ -83,6 +83,13 @@ def test_a_breach_is_marked_and_what_is_not_known_is_not_called_one(
     item: Incident, told: Any, more: dict[str, Any], expected: str
 ) -> None:
     assert lines(draft(item, events(*told), **more), "- Response time") == [f"- Response time: {expected}"]
+
+
+def test_who_was_affected_is_not_told_with_the_values_of_today() -> None:
+    probes = {"redis": view("redis", "redis", measured={"memory_used_ratio": 0.21})}
+    text = draft(incident(**OVER), probes=probes)
+    assert "Sign-in can fail; memory is at not recorded." in text
+    assert "21 %" not in text
 
 
 def test_an_ack_that_breaches_is_a_gap_of_the_monitoring_too() -> None:
