@@ -189,7 +189,7 @@ def test_nothing_that_comes_from_outside_steers_the_terminal() -> None:
         "impact": HOSTILE, "key": "k", "why": [HOSTILE], "acknowledged": True,
         "ack": {"by": HOSTILE, "at": "2026-11-23T17:00:00Z"},
         "deadlines": {
-            "response_due_at": None, "resolves_at": None, "next_update_at": None,
+            "response_due_at": None, "resolves_at": None, "held": "", "next_update_at": None,
             "steps": [{"escalation_level": "L2", "to": HOSTILE, "vendor": HOSTILE, "at": "2026-11-23T17:30:00Z"}],
         },
     }  # fmt: skip

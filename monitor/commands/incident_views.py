@@ -71,6 +71,8 @@ def deadline_lines(item: Json, now: float) -> list[Text]:
     ):
         if when is not None:
             lines.append(Text(f"{name}: ").append(ahead(when, now)))
+    if due["held"]:
+        lines.append(Text(f"resolved, if it stays clear: held, as {clean(due['held'])}", style="magenta"))
     if due["review"] in {"due", "overdue"}:
         lines.append(Text("review: ").append(ahead(due["review_due_at"], now)))
     return lines

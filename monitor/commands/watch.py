@@ -89,7 +89,9 @@ def _incident(item: Mapping[str, Any], now: float) -> list[Text]:
     for step in deadlines["steps"][:2]:
         whom = f"{step['escalation_level']} {step['to']}" + (f" ({step['vendor']})" if step["vendor"] != "none" else "")
         lines.append(_due(f"{clean(whom)} is paged", step["at"], now))
-    if deadlines["resolves_at"]:
+    if deadlines["held"]:
+        lines.append(Text(f"   not resolved, as {clean(deadlines['held'])}", style="magenta"))
+    elif deadlines["resolves_at"]:
         lines.append(_due("resolved, if it stays clear,", deadlines["resolves_at"], now))
     elif deadlines["next_update_at"]:
         lines.append(_due("a status update is due", deadlines["next_update_at"], now))

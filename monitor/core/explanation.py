@@ -36,6 +36,7 @@ class Deadlines:
     steps: tuple[Due, ...] = ()
     next_update_at: float | None = None
     resolves_at: float | None = None  # if its rules stay clear
+    held: str = ""  # why it is not resolved although none of its rules holds
     review: Reviewed = "none"
     review_due_at: float | None = None
 
@@ -104,12 +105,15 @@ def deadlines(incident: Incident, pages: Iterable[Page], snapshot: Snapshot) -> 
     # Of a symptom that nobody was told of, the cause is reviewed.
     review_due_at = escalation.review_due(book, snapshot.config.calendar, incident) if pages else None
     known = incident.severity in book.severities
+    resolves_at = next_change(incident, book.lifecycle)
+    held = _held(incident, snapshot.verdicts.get(incident.scenario), resolves_at, now)
     return Deadlines(
         _response(incident, pages, response_due_at, now, recorded=recorded),
         response_due_at if recorded else None,
         tuple(escalation.upcoming(book, incident, pages, recorded=recorded)) if known else (),
         escalation.next_update(book, incident) if known else None,
-        next_change(incident, book.lifecycle),
+        None if held else resolves_at,
+        held,
         _reviewed(incident, review_due_at, now),
         review_due_at,
     )
@@ -173,6 +177,25 @@ def _response(incident: Incident, pages: Iterable[Page], due: float | None, now:
         told = any(page.incident == incident.key and page.opening == incident.opening for page in pages)
         return "unanswered" if told else "not owed"
     return "not owed" if due is None else "overdue" if now >= due else "due"
+
+
+def _held(incident: Incident, verdict: Verdict | None, resolves_at: float | None, now: float) -> str:
+    """What keeps an incident open that is being watched, in words; empty if nothing does but the time it takes."""
+    if resolves_at is None or verdict is None:
+        return ""
+    if incident.by_hand:
+        return "only a person ends it"
+    if verdict.unknown and verdict.maintained:
+        return "maintenance keeps back what fails"
+    if verdict.unknown:
+        return f"{_terms(rule for rule in verdict.rules if rule.holds is None)} cannot be judged"
+    ripening = [rule for rule in verdict.rules if rule.holds and not rule.matured]
+    return f"{_terms(ripening)} fails again" if ripening and now >= resolves_at else ""
+
+
+def _terms(rules: Iterable[RuleVerdict]) -> str:
+    """The terms for which these rules are not clear."""
+    return ", ".join(dict.fromkeys(text for rule in rules for text, held in rule.terms.items() if held is rule.holds))
 
 
 def _reviewed(incident: Incident, due: float | None, now: float) -> Reviewed:
@@ -244,7 +267,8 @@ def _because(
         yield "The runbook does not have this scenario any more; nothing holds it open."
     holding = [rule for rule in rules if rule.standing == "holds" and rule.rule.severity is verdict.severity]
     if incident is not None and incident.open:
-        yield from _why_open(incident, verdict)
+        resolves_at = next_change(incident, snapshot.runbook.lifecycle)
+        yield from _why_open(incident, verdict, _held(incident, verdict, resolves_at, snapshot.at))
     elif incident is not None:
         yield "It is resolved." + (" It was a false alarm, said a person." if incident.false_alarm else "")
     if holding and not (incident is not None and incident.open and _taken_by_rules(incident)):
@@ -260,7 +284,7 @@ def _taken_by_rules(incident: Incident) -> bool:
     return not incident.stays or incident.stays[-1].by == BY_MONITOR
 
 
-def _why_open(incident: Incident, verdict: Verdict) -> Iterable[str]:
+def _why_open(incident: Incident, verdict: Verdict, held: str) -> Iterable[str]:
     why = ", ".join(incident.why)
     if not _taken_by_rules(incident):
         how = "reported" if incident.by_hand and len(incident.stays) == 1 else "set"
@@ -272,7 +296,9 @@ def _why_open(incident: Incident, verdict: Verdict) -> Iterable[str]:
         yield "It was declared by a person."
     if incident.customer_impact_at is not None:
         yield "Customers are affected, says a person."
-    if incident.state is State.MONITORING:
+    if held:
+        yield f"It was clear and is watched for a recurrence; it is not resolved, as {held}."
+    elif incident.state is State.MONITORING:
         yield "All its rules are clear; it is watched for a recurrence."
     elif incident.by_hand and verdict.severity is None:
         yield "No probe sees it; only a person ends it."

@@ -65,7 +65,7 @@ class DeadlinesJson(TypedDict):
 
     `response`: "unanswered" is that it ended before somebody answered, "not recorded" that no way to answer is in use,
     "not owed" that nobody is told of it (yet), as of a symptom.
-    `review`: "none" where none is owed (yet).
+    `held`: what keeps it from being resolved although none of its rules holds. `review`: "none": none is owed (yet).
     """
 
     response: Literal["not recorded", "not owed", "due", "overdue", "answered", "unanswered"]
@@ -73,6 +73,7 @@ class DeadlinesJson(TypedDict):
     steps: list[StepJson]
     next_update_at: str | None
     resolves_at: str | None
+    held: str
     review: Literal["none", "due", "overdue", "done", "waived"]
     review_due_at: str | None
 
@@ -353,6 +354,7 @@ def deadlines_json(found: Deadlines) -> DeadlinesJson:
         ],
         "next_update_at": when(found.next_update_at),
         "resolves_at": when(found.resolves_at),
+        "held": found.held,
         "review": found.review,
         "review_due_at": when(found.review_due_at),
     }

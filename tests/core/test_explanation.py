@@ -214,6 +214,35 @@ def test_whether_somebody_has_answered(incident: Incident, recorded: bool, respo
     assert deadlines(incident, [page(incident)], snapshot).response == response
 
 
+WATCHED = replace(OPEN, state=State.MONITORING, mitigated_at=NOW - 60)
+LONG_CLEAR = replace(WATCHED, mitigated_at=NOW - 86400)
+
+
+@pytest.mark.parametrize(
+    ("incident", "found", "held"),
+    [
+        (WATCHED, CLEAR, ""),
+        (WATCHED, UNKNOWN, "redis, bff/cache cannot be judged"),
+        (LONG_CLEAR, UNKNOWN, "redis, bff/cache cannot be judged"),
+        (LONG_CLEAR, KEPT_BACK, "maintenance keeps back what fails"),
+        (WATCHED, RIPENS, ""),
+        (LONG_CLEAR, RIPENS, "redis fails again"),
+        (replace(WATCHED, by_hand=True), CLEAR, "only a person ends it"),
+        (OPEN, UNKNOWN, ""),
+    ],
+)
+def test_what_is_held_is_not_called_overdue(incident: Incident, found: Verdict, held: str) -> None:
+    snapshot = portal.snapshot(incidents=(incident,), verdicts={"redis": found})
+    ahead, told = deadlines(incident, [], snapshot), explain("redis", snapshot)
+    assert ahead.held == held
+    assert (ahead.resolves_at is not None) == (incident.state is State.MONITORING and not held)
+    assert any(moment.what == "it is resolved, if its rules stay clear" for moment in told.coming) == bool(
+        ahead.resolves_at
+    )
+    said = f"It was clear and is watched for a recurrence; it is not resolved, as {held}."
+    assert (said in told.because) == bool(held)
+
+
 @pytest.mark.parametrize("state", [State.INVESTIGATING, State.RESOLVED])
 def test_no_answer_is_owed_of_what_nobody_is_told_of(state: State) -> None:
     old = replace(OPEN, state=state, opened_at=NOW - 4000, taken=(Taken(P2, NOW - 4000),))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import random
 import re
@@ -12,16 +13,21 @@ from html.parser import HTMLParser
 from typing import Any
 
 import pytest
+from rich.console import Console as Terminal
 
+from monitor.commands import watch
+from monitor.commands.terminal import show_status
 from monitor.core.config import Config, ProbeConfig
-from monitor.core.incident import Ack
+from monitor.core.incident import Ack, State
 from monitor.core.maintenance import Window
 from monitor.core.probe import Outcome, Result
-from monitor.core.runbook import Level, Severity
+from monitor.core.runbook import Level, Rule, Severity, Term
+from monitor.core.severity import RuleVerdict, Verdict
 from monitor.core.snapshot import MonitorView, ProbeView, Snapshot
 from monitor.core.wording import fill
 from monitor.core.words import advice, clean, label, measured, quantity
 from monitor.web import live
+from monitor.web.api import status_json
 from monitor.web.console import Console
 from monitor.web.rows import row
 from monitor.web.words import overall
@@ -242,6 +248,25 @@ def test_a_response_that_is_owed_says_until_when(later: int, said: str) -> None:
     held = replace(portal.REDIS_DOWN.takes(Severity.P2, portal.NOW), opened_at=portal.NOW)
     html = render(portal.snapshot(at=portal.NOW + later, incidents=(held,), recorded=True))
     assert re.search(f"<b>{said}</b> <time [^>]*data-style=.due.", html)
+
+
+def test_what_is_held_by_a_probe_that_cannot_be_judged_is_nowhere_overdue(capsys: pytest.CaptureFixture[str]) -> None:
+    watched = replace(portal.REDIS_DOWN, state=State.MONITORING, mitigated_at=portal.NOW - 86400)
+    rule = Rule(Severity.P2, (Term("redis", "probe", "redis"),), "any")
+    unknown = Verdict("redis", None, (RuleVerdict(rule, None, None, None, False, terms={"redis": None}),))
+    snapshot = portal.snapshot(incidents=(watched,), verdicts={"redis": unknown})
+    shown = " ".join(Page(render(snapshot)).text.split())
+    assert "Not resolved, as redis cannot be judged" in shown
+    answer = json.loads(json.dumps(status_json(snapshot)))
+    show_status(answer, as_json=False)
+    on_call = capsys.readouterr().out
+    assert "resolved, if it stays clear: held, as redis cannot be judged" in on_call
+    out = io.StringIO()
+    Terminal(file=out, width=110).print(watch.render(answer, portal.NOW, alive=True))
+    assert "not resolved, as redis cannot be judged" in out.getvalue()
+    for each in (shown, on_call, out.getvalue()):
+        assert "if it stays clear, overdue" not in each
+        assert "if it stays clear: overdue" not in each
 
 
 def test_every_probe_is_there_and_the_worst_come_first() -> None:
