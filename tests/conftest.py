@@ -10,6 +10,7 @@ from pathlib import Path
 
 import psycopg
 import pytest
+import structlog
 from psycopg import sql
 from redis import Redis
 
@@ -18,6 +19,13 @@ from tests.servers import free_port
 
 MakeRedis = Callable[..., RedisServer]
 MakePostgres = Callable[..., PostgresServer]
+
+
+@pytest.fixture(autouse=True)
+def _logs_as_before() -> Iterator[None]:
+    """A command that is run in this process configures how all of it logs, from then on."""
+    yield
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

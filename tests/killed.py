@@ -252,6 +252,7 @@ def case_of(item: Incident, pages: list[Page]) -> Case:
         opening=item.opening, ack=(item.ack.at, int(item.ack.severity)) if item.ack else None,
         impact=item.customer_impact_at, declared=item.declared_at,
         calls=[(page.opening, int(page.severity), page.escalation_level, page.vendor, page.attempt) for page in ours],
+        called_at=[page.fired_at for page in ours],
     )  # fmt: skip
 
 
