@@ -131,7 +131,7 @@ def test_every_line_counts_once_in_random_histories(tmp_path: Path, worker: Work
 
 
 def test_every_line_of_two_logs_counts_once_in_random_histories(tmp_path: Path, worker: Worker) -> None:
-    storms(tmp_path, worker, STORM_SECONDS, StormBesideAnother)
+    storms(tmp_path, worker, STORM_SECONDS / 2, StormBesideAnother)
 
 
 @pytest.mark.soak
