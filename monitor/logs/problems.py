@@ -15,7 +15,7 @@ from monitor.logs.window import PROBLEMS_MOST
 
 LONGEST = 140  # characters of one problem
 MEMO_MOST = 512
-KEPT_MOST_BYTES = 4096  # of a message that is remembered
+KEPT_MOST_BYTES = 4096  # of one thing that is remembered: a log may hold a megabyte that never comes again
 NEW_MOST = 40  # texts of one stretch that are masked; more than that are no longer worth the time
 _NUMBERS = re.compile(r"\d+(?:[.,]\d+)*|\b[0-9a-f]{8}(?:-[0-9a-f]{4,12})+\b")
 

@@ -22,7 +22,7 @@ from typing import Any, Literal
 import msgspec
 
 from monitor.logs.mask import mask
-from monitor.logs.problems import Problems
+from monitor.logs.problems import KEPT_MOST_BYTES, Problems
 from monitor.logs.window import (
     BUCKET_SECONDS,
     BY_SOURCE,
@@ -45,7 +45,6 @@ SERIES_MOST = 64
 SAMPLES_MOST = 5
 ALL = ""  # the series of requests, beside those of the calls to each upstream
 MEMO_MOST = 4096
-KEPT_MOST_BYTES = 4096  # of one thing that is remembered: a log may hold a megabyte that never comes again
 LONGEST_MS = 1e12  # some thirty years: a number above it is no latency, and one of them would be every mean
 _DIGITS_MOST = 20  # of a number in a text; to read one of thousands takes long, and one of more than that is refused
 

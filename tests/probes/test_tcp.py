@@ -23,7 +23,7 @@ def options(target: str, **more: Any) -> TcpOptions:
 
 
 async def connect(target: str, *, timeout: float = 5.0, **more: Any) -> Reading:
-    async with asyncio.timeout(timeout + 5):  # it gives up by itself, on a busy machine a little late
+    async with asyncio.timeout(timeout):
         return await run(options(target, **more), ProbeContext("egress", time.time(), timeout))
 
 
@@ -82,8 +82,8 @@ async def test_an_unknown_name_is_unreachable_and_says_dns() -> None:
 
 async def test_a_swallowed_connection_attempt_is_unreachable_by_the_deadline() -> None:
     with swallowing() as port:
-        error = await refused(f"127.0.0.1:{port}", timeout=0.15)
-    assert (error.reason, error.detail) == ("unreachable", "no connection within 0.15 s")
+        error = await refused(f"127.0.0.1:{port}", timeout=1.0)
+    assert (error.reason, error.detail) == ("unreachable", "no connection within 1 s")
 
 
 async def test_with_tls_the_certificate_is_verified_and_its_time_measured(tmp_path: Path) -> None:
